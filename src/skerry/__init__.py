@@ -1,0 +1,3 @@
+"""Skerry: an edge AI node in one command."""
+
+__version__ = "0.1.0"

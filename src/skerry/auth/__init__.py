@@ -1,0 +1,1 @@
+"""Keys, scopes, and rules on hosts and origins."""

@@ -1,0 +1,1 @@
+"""The view that follows the log and keeps each space searchable."""

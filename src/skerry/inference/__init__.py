@@ -1,0 +1,1 @@
+"""The seam of engines that run models."""

@@ -1,0 +1,1 @@
+"""Long work with an id, progress and cancel."""

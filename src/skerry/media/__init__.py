@@ -1,0 +1,1 @@
+"""Pure functions over media: decode, prepare, measure."""
