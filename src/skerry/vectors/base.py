@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from skerry.errors import Unprocessable
 
 Float32 = NDArray[np.float32]
 Distance = Literal["cosine", "dot", "euclid"]
@@ -17,13 +20,17 @@ FieldType = Literal["keyword", "integer", "float", "bool", "datetime", "geo", "t
 
 @dataclass(frozen=True, slots=True)
 class CollectionSpec:
-    """One collection: its vectors' space, size and distance, and the payload fields indexed."""
+    """One collection: its vectors' space, size and distance, and the payload fields indexed.
+
+    `epoch` names the log that feeds it: what was built from another log is thrown away.
+    """
 
     name: str
     space: str
     size: int
     distance: Distance = "cosine"
     fields: Mapping[str, FieldType] = field(default_factory=dict)
+    epoch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +59,14 @@ class Range(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     lte: float | None = None
 
 
-class Condition(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One test of a payload field: `value` equals, `any` of, `except_` none of, or in `range`."""
+class Condition(
+    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, tag="field"
+):
+    """Tests of a payload field: equals `value`, is one of `any`, none of `except_`, in `range`.
+
+    Several tests in one condition must all hold. A list passes a test when an element does, and
+    types are strict: true is not 1, and "1" is neither. A field that is absent passes no test.
+    """
 
     key: str
     value: str | int | bool | None = None
@@ -62,7 +75,9 @@ class Condition(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
     range: Range | None = None
 
 
-class Filter(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Filter(
+    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, tag="filter"
+):
     """All of `must`, at least one of `should` (when any stand there), none of `must_not`."""
 
     must: tuple[Filter | Condition, ...] = ()
@@ -91,30 +106,63 @@ class CollectionStatus:
 class VectorIndex(Protocol):
     """A view over the log: it may be thrown away and rebuilt at any time.
 
-    `open` brings back the last flushed state; `applied_seq` then says from where the log is to be
-    replayed (0: from the start). Applying a change twice is harmless. A vector of another size,
-    or with NaN or infinity, raises Unprocessable; an engine that is gone raises IndexUnavailable.
+    An engine that is gone raises IndexUnavailable from every call, and is not brought back: make
+    another backend over the same folder and replay the log from its `applied_seq`.
     """
 
     async def open(self, spec: CollectionSpec) -> CollectionStatus:
-        """Open or create the collection; one of another space, size or distance is refused."""
+        """Open or create the collection, as it was at the last flush.
 
-    async def apply(self, changes: Changes) -> None:
-        """Apply changes in order of `seq`."""
+        `applied_seq` says from where the log is to be replayed (0: from the start, because
+        nothing usable was there). Raises SpaceMismatch for one of another space, size, distance.
+        """
+
+    async def apply(self, changes: Changes) -> CollectionStatus:
+        """Apply changes; calls come in order of `seq`. Applying a change twice is harmless.
+
+        Raises Unprocessable for a vector of another size, or with NaN or infinity: then nothing
+        of `changes` is applied.
+        """
 
     async def search(
         self, vector: Float32, *, limit: int, filter: Filter | None = None, exact: bool = False
     ) -> list[Match]:
-        """The nearest points to float32 (size,), nearest first."""
+        """The nearest points to float32 (size,), nearest first.
+
+        Raises BadRequest for a limit outside 1 to MAX_LIMIT or a filter that is too large,
+        Unprocessable for the vector, Overloaded when too many searches wait.
+        """
 
     async def status(self) -> CollectionStatus:
         """Counts and the applied seq."""
 
     async def flush(self) -> None:
-        """Make what was applied survive a restart."""
+        """Make what was applied survive a crash and a loss of power."""
+
+    async def optimised(self, folder: Path) -> VectorIndex | None:
+        """An open copy of itself in `folder`, built for speed; None when it has nothing to gain.
+
+        Searches and changes go on meanwhile; the copy is as old as its `applied_seq` says.
+        """
+
+    async def gone(self) -> None:
+        """Return once the engine has died or was closed."""
 
     async def close(self) -> None:
         """Flush and free."""
 
     async def destroy(self) -> None:
         """Close and delete what is on disk."""
+
+
+MAX_LIMIT = 1000
+
+
+def check_vector(vector: Float32, *, size: int) -> Float32:
+    """`vector` as contiguous float32 (size,); Unprocessable for another size, NaN or infinity."""
+    checked = np.ascontiguousarray(vector, dtype=np.float32)
+    if checked.shape != (size,):
+        raise Unprocessable(f"The vector has {checked.size} values; this collection has {size}.")
+    if not np.isfinite(checked).all():
+        raise Unprocessable("The vector holds NaN or infinity.")
+    return checked
