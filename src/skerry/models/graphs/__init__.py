@@ -1,0 +1,1 @@
+"""ONNX graphs of known architectures, built from named tensors without torch."""
