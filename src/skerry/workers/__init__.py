@@ -1,0 +1,1 @@
+"""Child processes that are called over a socket and can be replaced."""
