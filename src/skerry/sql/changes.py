@@ -1,0 +1,145 @@
+"""The log of changes, and the rows and vectors it points at: what a view follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from skerry.sql.base import Database, Transaction
+from skerry.sql.images import QUALIFIED, ImageRow, image_row
+
+COMPACT_CHUNK = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`op` "put": the row was made or changed; "del": it was removed."""
+
+    seq: int
+    kind: str
+    id: int
+    op: Literal["put", "del"]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedImage:
+    """An image's row and its vector, float32 (d,)."""
+
+    row: ImageRow
+    vector: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageChanges:
+    """What to apply to reach `seq`: images as they stand now, and ids that have no vector here."""
+
+    seq: int
+    upserts: list[EmbeddedImage]
+    deletes: list[int]
+
+
+class ChangeLog:
+    """The log that triggers write, in the same transaction as what it tells of."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    @property
+    def epoch(self) -> str:
+        """Names this history; a view of another epoch must be rebuilt."""
+        return str(self._db.read("SELECT value FROM meta WHERE name = 'epoch'")[0][0])
+
+    def head(self) -> int:
+        """The last seq; 0 before the first change."""
+        rows = self._db.read("SELECT coalesce(max(seq), 0) FROM changes")
+        return int(rows[0][0])
+
+    async def after(self, seq: int, *, limit: int = 1000) -> list[Change]:
+        """Of the next `limit` entries after `seq`, the last of each (kind, id), in order."""
+        rows = await self._db.query(
+            "SELECT seq, kind, id, op FROM changes WHERE seq > ? ORDER BY seq LIMIT ?",
+            (seq, limit),
+        )
+        last = {(change.kind, change.id): change for change in (Change(*row) for row in rows)}
+        return sorted(last.values(), key=lambda change: change.seq)
+
+    async def compact(self) -> int:
+        """Remove the entries that a later one of the same (kind, id) replaces; how many."""
+        rows = await self._db.query(
+            "SELECT seq FROM changes EXCEPT SELECT max(seq) FROM changes GROUP BY kind, id"
+        )
+        superseded = [int(row[0]) for row in rows]
+        for start in range(0, len(superseded), COMPACT_CHUNK):
+            chunk = superseded[start : start + COMPACT_CHUNK]
+            # In chunks, so that other writes are not kept waiting.
+            await self._db.write(lambda tx, chunk=chunk: _forget(tx, chunk))  # type: ignore[misc]
+        return len(superseded)
+
+
+class ImageFeed:
+    """Images of one space as a stream of changes."""
+
+    def __init__(self, db: Database, *, space: str) -> None:
+        self.space = space
+        self._db = db
+        self._log = ChangeLog(db)
+
+    def head(self) -> int:
+        """The last seq of the log."""
+        return self._log.head()
+
+    async def after(self, seq: int, *, limit: int = 250) -> ImageChanges:
+        """Changes in the next `limit` entries after `seq`; `seq` again when there are none.
+
+        Rows are read as they stand now, so an image that changes later may be seen early, and is
+        then seen again. Applying everything up to the head gives the images with a vector here.
+        """
+        changes = await self._log.after(seq, limit=limit)
+        ids = [change.id for change in changes if change.kind == "image"]
+        present = await self.images(ids)
+        found = {image.row.id for image in present}
+        reached = changes[-1].seq if changes else seq
+        return ImageChanges(reached, present, [one for one in ids if one not in found])
+
+    async def images(self, ids: Sequence[int]) -> list[EmbeddedImage]:
+        """Rows and vectors of those `ids` that have both."""
+        if not ids:
+            return []
+        rows = await self._db.query(
+            f"SELECT {QUALIFIED}, vector FROM json_each(?) wanted "
+            "JOIN images ON images.id = wanted.value JOIN embeddings ON kind = 'image' "
+            "AND item_id = images.id AND space = ?",
+            (msgspec.json.encode(ids).decode(), self.space),
+        )
+        return [
+            EmbeddedImage(image_row(row[:-1]), np.frombuffer(row[-1], dtype="<f4")) for row in rows
+        ]
+
+    async def missing(self, *, after_id: int = 0, limit: int = 1000) -> list[ImageRow]:
+        """Images without a vector in this space, by id: what a new model has to embed."""
+        rows = await self._db.query(
+            f"SELECT {QUALIFIED} FROM images WHERE id > ? AND NOT EXISTS (SELECT 1 "
+            "FROM embeddings WHERE kind = 'image' AND item_id = images.id AND space = ?) "
+            "ORDER BY id LIMIT ?",
+            (after_id, self.space, limit),
+        )
+        return [image_row(row) for row in rows]
+
+    async def count(self) -> int:
+        """Images that have a vector in this space."""
+        rows = await self._db.query(
+            "SELECT count(*) FROM embeddings WHERE kind = 'image' AND space = ?", (self.space,)
+        )
+        return int(rows[0][0])
+
+
+def _forget(tx: Transaction, seqs: list[int]) -> None:
+    tx.execute(
+        "DELETE FROM changes WHERE seq IN (SELECT value FROM json_each(?))",
+        (msgspec.json.encode(seqs).decode(),),
+    )
