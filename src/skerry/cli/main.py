@@ -1,0 +1,99 @@
+"""The root of the commands, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from skerry import __version__
+from skerry.cli.lazy import Lazy, LazyGroup
+from skerry.cli.options import Options, examples, node_options
+from skerry.cli.output import show_error, silence_output
+from skerry.errors import SkerryError
+
+INTERRUPTED = 130
+
+COMMANDS = {
+    "up": Lazy("skerry.cli.up:up", "Start the node on this machine."),
+    "demo": Lazy("skerry.cli.demo:demo", "Store a handful of free photos, to have a first look."),
+    "recognize": Lazy("skerry.cli.recognize:recognize", "Say what images show and resemble."),
+    "images": Lazy("skerry.cli.images:images", "Add, list, search, tag, remove and watch images."),
+    "models": Lazy("skerry.cli.models:models", "Pull, add and choose models."),
+    "quantize": Lazy("skerry.cli.quantize:quantize", "Make a model faster with your own images."),
+    "index": Lazy("skerry.cli.index:index", "Look after the vector index."),
+    "keys": Lazy("skerry.cli.keys:keys", "Create, list and revoke API keys."),
+    "jobs": Lazy("skerry.cli.jobs:jobs", "Follow and cancel long work."),
+    "status": Lazy("skerry.cli.status:status", "Show what the node runs and how well."),
+    "doctor": Lazy("skerry.cli.doctor:doctor", "Check this machine and say what to mend."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=examples(
+        "skerry up                       start the node",
+        "skerry demo                     give it something to show",
+        "skerry recognize photo.jpg      ask it what a photo shows",
+        "skerry images add ~/Pictures    teach it your own",
+    ),
+)
+@click.version_option(__version__, prog_name="skerry", message="%(prog)s %(version)s")
+@node_options
+@click.pass_context
+def root(ctx: click.Context) -> None:
+    """An edge AI node: recognise images and find their like, offline."""
+    ctx.ensure_object(Options)
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; the exit code: 0 done, 1 failed, 2 wrong use, 3 no node, 130 ended."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character must not end the command.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        result = root.main(list(arguments), prog_name="skerry", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        return _wrong_use(error)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except SkerryError as error:
+        show_error(error)
+        return error.exit_code
+    except BrokenPipeError:
+        silence_output()
+        return 1
+    except Exception as error:  # a person gets a line, whoever debugs gets the traceback
+        return _bug(error)
+    return result if isinstance(result, int) else 0
+
+
+def _wrong_use(error: click.ClickException) -> int:
+    context: Any = getattr(error, "ctx", None)
+    path = context.command_path if context else "skerry"
+    remedy = f"See '{path} --help'."
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+    else:
+        show_error(SkerryError(error.format_message(), remedy=remedy))
+    return error.exit_code
+
+
+def _bug(error: Exception) -> int:
+    if os.environ.get("SKERRY_LOG_LEVEL") == "debug":
+        import traceback
+
+        traceback.print_exception(error)
+    name = type(error).__name__
+    remedy = "This is a bug in skerry; SKERRY_LOG_LEVEL=debug shows where, please report it."
+    show_error(SkerryError(f"Unexpected {name}: {error}", remedy=remedy))
+    return 1
