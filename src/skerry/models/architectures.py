@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from skerry.errors import ModelInvalid
 from skerry.models.graphs import efficientnet_lite, resnet
-from skerry.models.graphs.builder import BuiltGraph
+from skerry.models.graphs.base import ClassifierGraph
 
 
-def build_graph(weights: Mapping[str, NDArray[Any]], *, size: int) -> BuiltGraph:
+def build_graph(weights: Mapping[str, NDArray[Any]], *, size: int) -> ClassifierGraph:
     """The graph of the architecture these weights belong to, for images of `size` pixels.
 
     Raises ModelInvalid when none is recognised or the tensors do not fit.

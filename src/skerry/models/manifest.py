@@ -7,8 +7,11 @@ from typing import Literal
 
 import msgspec
 
+MANIFEST_FILE = "manifest.json"
 Task = Literal["image-classification"]
 Precision = Literal["fp32", "bf16", "int8"]
+Crop = Literal["center", "stretch"]
+Resample = Literal["bilinear", "bicubic", "lanczos"]
 
 
 class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,8 +22,8 @@ class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     size: int
-    crop: Literal["center", "stretch"]
-    resample: Literal["bilinear", "bicubic", "lanczos"]
+    crop: Crop
+    resample: Resample
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     crop_fraction: float = 1.0
@@ -37,17 +40,36 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of the weights file as fetched."""
 
 
+class StoredFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file in the model's folder."""
+
+    file: str
+    sha256: str
+    bytes: int
+
+
 class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One stored form of the weights; `agreement` and `cosine` compare it with fp32."""
 
     precision: Precision
     file: str
+    """The ONNX graph."""
     sha256: str
+    """Of the graph, which itself names the digest of its weights: it speaks for both."""
     bytes: int
+    """Of the graph and its weights together."""
+    weights: tuple[StoredFile, ...] = ()
+    """Files the graph maps its weights from."""
     agreement: float = 1.0
     cosine: float = 1.0
     passed: bool = True
     """False: kept, but never chosen by `auto` and not in the parent's space."""
+
+    @property
+    def files(self) -> tuple[StoredFile, ...]:
+        """All files, the graph first."""
+        graph_bytes = self.bytes - sum(file.bytes for file in self.weights)
+        return (StoredFile(self.file, self.sha256, graph_bytes), *self.weights)
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,6 +91,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Names of the graph's input (float32 (n, 3, size, size)) and two outputs."""
     card: str = ""
     variants: tuple[Variant, ...] = ()
+
+    def encoded(self) -> bytes:
+        """The manifest as indented JSON."""
+        return msgspec.json.format(msgspec.json.encode(self)) + b"\n"
+
+    @classmethod
+    def decoded(cls, data: bytes) -> Manifest:
+        """Read what `encoded` wrote; msgspec.DecodeError for anything else."""
+        return msgspec.json.decode(data, type=cls)
 
     def variant(self, precision: str) -> Variant | None:
         """The stored variant of this precision; bf16 runs the fp32 file."""

@@ -12,20 +12,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from skerry.errors import ModelInvalid
+from skerry.models.graphs.base import EMBEDDING, INPUT, LOGITS, ClassifierGraph
 
-INPUT, LOGITS, EMBEDDING = "input", "logits", "embedding"
 OPSET = 17
 IR_VERSION = 8
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltGraph:
-    """A classifier: input float32 (n, 3, size, size), outputs logits and embedding (n, d)."""
-
-    model: onnx.ModelProto
-    architecture: str
-    classes: int
-    embedding_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +126,7 @@ class GraphBuilder:
         """Add a float32 constant without dimensions."""
         return self.constant(name, np.asarray(value, np.float64))
 
-    def finish(self, architecture: str, *, size: int, classes: int, width: int) -> BuiltGraph:
+    def finish(self, architecture: str, *, size: int, classes: int, width: int) -> ClassifierGraph:
         """Close and check the graph; ModelInvalid when tensors are left over or do not fit."""
         if self.unused:
             names = sorted(self.unused)
@@ -162,7 +152,7 @@ class GraphBuilder:
             producer_name="skerry",
         )
         _check(model, architecture)
-        return BuiltGraph(model, architecture, classes, width)
+        return ClassifierGraph(model, architecture, size, classes, width)
 
 
 def _check(model: onnx.ModelProto, architecture: str) -> None:

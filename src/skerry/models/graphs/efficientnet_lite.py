@@ -8,7 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from skerry.errors import ModelInvalid
-from skerry.models.graphs.builder import EMBEDDING, LOGITS, BuiltGraph, GraphBuilder, Padding
+from skerry.models.graphs.base import EMBEDDING, LOGITS, ClassifierGraph
+from skerry.models.graphs.builder import GraphBuilder, Padding
 
 # (blocks, channels of the last block) -> number of the variant
 VARIANTS = {(16, 320): 0, (21, 320): 1, (21, 352): 2, (26, 384): 3, (33, 448): 4}
@@ -22,7 +23,7 @@ def recognises(weights: Mapping[str, NDArray[Any]]) -> bool:
     return "_conv_stem.weight" in weights and "_blocks.0._depthwise_conv.weight" in weights
 
 
-def build(weights: Mapping[str, NDArray[Any]], *, size: int) -> BuiltGraph:
+def build(weights: Mapping[str, NDArray[Any]], *, size: int) -> ClassifierGraph:
     """The classifier for images of `size`; ModelInvalid when the tensors do not fit."""
     return _Lite(weights, size=size).build()
 
@@ -36,7 +37,7 @@ class _Lite:
         self.size = size
         self.side = size
 
-    def build(self) -> BuiltGraph:
+    def build(self) -> ClassifierGraph:
         widths = self._block_widths()
         variant = VARIANTS.get((len(widths), widths[-1]))
         if variant is None:

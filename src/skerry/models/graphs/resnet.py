@@ -9,7 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from skerry.errors import ModelInvalid
-from skerry.models.graphs.builder import EMBEDDING, LOGITS, BuiltGraph, GraphBuilder, Padding
+from skerry.models.graphs.base import EMBEDDING, LOGITS, ClassifierGraph
+from skerry.models.graphs.builder import GraphBuilder, Padding
 
 # (blocks have a bottleneck, blocks per stage) -> number of layers
 DEPTHS: dict[tuple[bool, tuple[int, ...]], int] = {
@@ -28,7 +29,7 @@ def recognises(weights: Mapping[str, NDArray[Any]]) -> bool:
     return "conv1.weight" in weights and "layer1.0.conv1.weight" in weights
 
 
-def build(weights: Mapping[str, NDArray[Any]], *, size: int) -> BuiltGraph:
+def build(weights: Mapping[str, NDArray[Any]], *, size: int) -> ClassifierGraph:
     """The classifier for images of `size`; any width, groups and number of classes.
 
     Raises ModelInvalid for another number of blocks, or tensors that are missing or left over.

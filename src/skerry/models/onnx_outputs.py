@@ -1,0 +1,175 @@
+"""Look into a user's ONNX graph: what it answers, where its logits and features are."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from skerry.errors import ModelInvalid
+
+# What may stand between the layer that computes the logits and the output.
+RESHAPES = {"Flatten", "Reshape", "Squeeze"}
+PASSES_ON = RESHAPES | {
+    "Add",
+    "Cast",
+    "Clip",
+    "DequantizeLinear",
+    "Div",
+    "Dropout",
+    "Identity",
+    "Mul",
+    "QuantizeLinear",
+}
+NAME_IT = (
+    "Name the tensor that holds the features with --embedding; netron or "
+    "'python -m onnx.printer' shows the names."
+)
+TOLERANCE = 1e-3
+
+
+class Probe:
+    """The outputs of one run over two images of noise.
+
+    Raises ModelInvalid when ONNX Runtime cannot load or run the graph with a batch of two.
+    """
+
+    def __init__(self, model: onnx.ModelProto, input_name: str, size: int) -> None:
+        self.input_name = input_name
+        self.batch = np.random.default_rng(0).normal(size=(2, 3, size, size)).astype(np.float32)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        try:
+            self.session = onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+            self.outputs = self._run(self.batch)
+        except Exception as error:  # its exceptions share no base class of their own
+            reason = str(error).strip().splitlines()[0]
+            raise ModelInvalid(
+                f"ONNX Runtime cannot run this model on two images: {reason}",
+                remedy="Export it again with a dynamic batch dimension.",
+            ) from error
+        self._check_rows()
+
+    def check_images_are_independent(self) -> None:
+        """Raise ModelInvalid when an image's answer changes with what is beside it."""
+        for index in range(len(self.batch)):
+            alone = self._run(self.batch[index : index + 1])
+            for name, together in self.outputs.items():
+                scale = float(np.abs(together).max()) or 1.0
+                if np.abs(alone[name][0] - together[index]).max() > TOLERANCE * scale:
+                    raise ModelInvalid(
+                        f"'{name}' differs for an image alone and in a batch: the graph mixes "
+                        "images, or was exported in training mode.",
+                        remedy="Call model.eval() before the export.",
+                    )
+
+    def _run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        names = [output.name for output in self.session.get_outputs()]
+        values = self.session.run(names, {self.input_name: batch})
+        pairs = zip(names, values, strict=True)
+        return {name: value for name, value in pairs if isinstance(value, np.ndarray)}
+
+    def _check_rows(self) -> None:
+        for name, value in self.outputs.items():
+            if value.shape[:1] != (len(self.batch),):
+                raise ModelInvalid(
+                    f"'{name}' has shape {value.shape} for two images: the batch is fixed.",
+                    remedy="Export it again with a dynamic batch dimension.",
+                )
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                raise ModelInvalid(f"'{name}' holds values that are not finite numbers.")
+
+
+def logits_behind(graph: onnx.GraphProto, output: str, *, notes: list[str]) -> str:
+    """The tensor before a final Softmax, since Skerry applies its own; else `output`."""
+    producers = _producers(graph)
+    name = output
+    while (node := producers.get(name)) is not None and node.op_type in ("Identity", "Softmax"):
+        name = str(node.input[0])
+        if node.op_type == "Softmax":
+            notes.append(f"The Softmax before '{output}' was left out; Skerry applies its own.")
+            return name
+    if node is not None and node.op_type == "Sigmoid":
+        raise ModelInvalid(
+            f"'{output}' comes from a Sigmoid: a model of several labels at once is not supported.",
+            remedy="Use a model whose classes exclude each other.",
+        )
+    return output
+
+
+def features_of(graph: onnx.GraphProto, logits: str) -> str:
+    """The input of the Gemm or MatMul that computes `logits`; ModelInvalid when there is none."""
+    producers, constants = _producers(graph), _constants(graph)
+    node = producers.get(logits)
+    while node is not None:
+        data = [str(name) for name in node.input if name and name not in constants]
+        if node.op_type in ("Gemm", "MatMul") and len(data) == 1:
+            return data[0]
+        if node.op_type in RESHAPES:  # the shape may be computed from the data too
+            data = data[:1]
+        if node.op_type not in PASSES_ON or len(data) != 1:
+            break
+        node = producers.get(data[0])
+    last = f"a {node.op_type}" if node is not None else "nothing"
+    raise ModelInvalid(
+        f"No Gemm or MatMul computes '{logits}' ({last} does), so its features are unknown.",
+        remedy=NAME_IT,
+    )
+
+
+def check_name(graph: onnx.GraphProto, name: str) -> str:
+    """`name` if a tensor of the graph is called so; else ModelInvalid with the nearest names."""
+    known = list(_producers(graph))
+    if name in known:
+        return name
+    near = ", ".join(get_close_matches(name, known, n=3, cutoff=0.3)) or ", ".join(known[-3:])
+    raise ModelInvalid(f"The graph has no tensor '{name}'.", remedy=f"Near it: {near}.")
+
+
+def add_pooling(graph: onnx.GraphProto, name: str) -> str:
+    """Average `name` (n, d, h, w) over its positions; returns the name of the result (n, d)."""
+    pooled, flat = f"{name}.skerry_pooled", f"{name}.skerry_features"
+    graph.node.append(helper.make_node("GlobalAveragePool", [name], [pooled]))
+    graph.node.append(helper.make_node("Flatten", [pooled], [flat], axis=1))
+    return flat
+
+
+def widen_reshapes(graph: onnx.GraphProto) -> int:
+    """Let constant Reshapes to a batch of one keep any batch; returns how many were changed.
+
+    Whether they meant the batch is for the run that follows to show.
+    """
+    shapes = {node.input[1] for node in graph.node if node.op_type == "Reshape"}
+    tensors = [tensor for tensor in graph.initializer if tensor.name in shapes]
+    for node in graph.node:
+        if node.op_type == "Constant" and node.output[0] in shapes:
+            tensors += [attribute.t for attribute in node.attribute if attribute.name == "value"]
+    changed = 0
+    for tensor in tensors:
+        shape = numpy_helper.to_array(tensor).copy()
+        if shape.size > 1 and shape[0] == 1:
+            shape[0] = 0
+            tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))
+            changed += 1
+    return changed
+
+
+def _producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
+    return {output: node for node in graph.node for output in node.output if output}
+
+
+def _constants(graph: onnx.GraphProto) -> set[str]:
+    """Names whose values do not depend on the input."""
+    constants = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        inputs = [name for name in node.input if name]
+        if all(name in constants for name in inputs):
+            constants.update(node.output)
+    return constants

