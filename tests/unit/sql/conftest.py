@@ -1,5 +1,6 @@
 import hashlib
-from collections.abc import AsyncIterator, Callable
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,3 +51,15 @@ def add(db: SqliteDatabase, table: ImageTable) -> Callable[..., object]:
         return await db.write(lambda tx: table.insert(tx, image, embedding=vector(), space=SPACE))
 
     return add
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 2 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("may not mount a small file system here: needs root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
