@@ -36,23 +36,25 @@ def import_onnx(
     """
     model = load_onnx(path)
     name = _input_name(model)
-    size = _fix_input(model, name, size=size)
     notes: list[str] = []
+    size = _fix_input(model, name, size=size, notes=notes)
     probe = _working_probe(model, name, size)
     output = _choose_logits(probe, classes=classes, notes=notes)
     logits = logits_behind(model.graph, output, notes=notes)
     features = check_name(model.graph, embedding) if embedding else features_of(model.graph, logits)
     _set_outputs(model, (logits, features))
-    features = _flat_features(model, features, Probe(model, name, size), notes=notes)
-    _set_outputs(model, (logits, features))
-    final = Probe(model, name, size)
-    final.check_images_are_independent()
+    probe = Probe(model, name, size)
+    if (flat := _flat_features(model, features, probe, notes=notes)) != features:
+        features = flat
+        _set_outputs(model, (logits, features))
+        probe = Probe(model, name, size)
+    probe.check_images_are_independent()
     return ClassifierGraph(
         model=model,
         architecture="onnx",
         size=size,
         classes=classes,
-        embedding_size=final.outputs[features].shape[1],
+        embedding_size=probe.outputs[features].shape[1],
         input=name,
         logits=logits,
         embedding=features,
@@ -89,7 +91,7 @@ def _input_name(model: onnx.ModelProto) -> str:
     return str(inputs[0].name)
 
 
-def _fix_input(model: onnx.ModelProto, name: str, *, size: int) -> int:
+def _fix_input(model: onnx.ModelProto, name: str, *, size: int, notes: list[str]) -> int:
     """Make the input (n, 3, size, size); returns the size, the graph's own where it has one."""
     value = next(v for v in model.graph.input if v.name == name)
     dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
@@ -108,6 +110,8 @@ def _fix_input(model: onnx.ModelProto, name: str, *, size: int) -> int:
         raise ModelInvalid(
             f"The input is {height} x {width}; only square images are prepared.", remedy=REEXPORT
         )
+    if height != size:
+        notes.append(f"Images are prepared at the graph's own size, {height}, not at {size}.")
     fixed = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", CHANNELS, height, height])
     value.CopyFrom(fixed)
     # Shapes inferred by the exporter may hold the old batch; engines infer them anew.

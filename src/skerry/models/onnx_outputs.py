@@ -44,6 +44,8 @@ class Probe:
         self.batch = np.random.default_rng(0).normal(size=(2, 3, size, size)).astype(np.float32)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
+        # Two images do not repay the time that optimising takes.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self.session = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
@@ -146,19 +148,31 @@ def widen_reshapes(graph: onnx.GraphProto) -> int:
 
     Whether they meant the batch is for the run that follows to show.
     """
-    shapes = {node.input[1] for node in graph.node if node.op_type == "Reshape"}
-    tensors = [tensor for tensor in graph.initializer if tensor.name in shapes]
+    nodes = [node for node in graph.node if node.op_type == "Reshape"]
+    shapes = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type == "Constant" and node.output[0] in shapes:
-            tensors += [attribute.t for attribute in node.attribute if attribute.name == "value"]
-    changed = 0
-    for tensor in tensors:
-        shape = numpy_helper.to_array(tensor).copy()
-        if shape.size > 1 and shape[0] == 1:
-            shape[0] = 0
-            tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))
-            changed += 1
-    return changed
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name == "value":
+                shapes[node.output[0]] = attribute.t
+    widened = {node.input[1] for node in nodes if _widen(shapes.get(node.input[1]))}
+    for node in nodes:
+        if node.input[1] in widened:  # with allowzero, 0 would mean an empty dimension
+            kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+    return len(widened)
+
+
+def _widen(tensor: onnx.TensorProto | None) -> bool:
+    """Turn a shape of (1, ...) into (the same, ...); False for any other."""
+    if tensor is None:
+        return False
+    shape = numpy_helper.to_array(tensor).copy()
+    if shape.size < 2 or shape[0] != 1 or 0 in shape:
+        return False
+    shape[0] = 0
+    tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))
+    return True
 
 
 def _producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
