@@ -1,0 +1,134 @@
+/** Talk to the node: one fetch wrapper, one error type, one meaning for "unreachable". */
+
+export class ApiError extends Error {
+  constructor({ message, remedy = "", code = "internal", status = 0, requestId = "", retryAfterS = null }) {
+    super(message);
+    Object.assign(this, { remedy, code, status, requestId, retryAfterS });
+  }
+
+  get unreachable() {
+    return this.code === "unreachable";
+  }
+}
+
+const signedOutListeners = new Set();
+
+/** Call `listener` whenever the node answers 401; returns the function that stops it. */
+export function onSignedOut(listener) {
+  signedOutListeners.add(listener);
+  return () => signedOutListeners.delete(listener);
+}
+
+/** A query string of the entries that hold something. */
+export function queryString(query = {}) {
+  const entries = Object.entries(query).filter(([, value]) => value !== "" && value != null);
+  return entries.length ? `?${new URLSearchParams(entries)}` : "";
+}
+
+/**
+ * Send one request; resolves to `{data, headers, elapsedMs}`, rejects with an ApiError.
+ * An abort rejects with the browser's own AbortError, which callers ignore.
+ */
+export async function request(method, path, { query, json, body, signal } = {}) {
+  const init = { method, signal, body, headers: { Accept: "application/json" } };
+  if (json !== undefined) {
+    init.body = JSON.stringify(json);
+    init.headers["Content-Type"] = "application/json";
+  }
+  const started = performance.now();
+  const response = await send(path + queryString(query), init);
+  const data = await readBody(response);
+  if (!response.ok) throw refusal(response, data, path);
+  return { data, status: response.status, headers: response.headers, elapsedMs: performance.now() - started };
+}
+
+async function send(url, init) {
+  try {
+    return await fetch(url, init);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw unreachable();
+  }
+}
+
+async function readBody(response) {
+  if (response.status === 204) return null;
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    return null; // Not JSON: the status alone decides, in `refusal`.
+  }
+}
+
+function unreachable() {
+  return new ApiError({
+    code: "unreachable",
+    message: "The node does not answer.",
+    remedy: `Check that it still runs at ${location.origin}; “skerry up” starts it.`,
+  });
+}
+
+function refusal(response, data, path) {
+  if (response.status === 401 && path !== "/api/session") signedOutListeners.forEach((tell) => tell());
+  // An upload of which every file failed has its reasons in the files' own entries.
+  const error = data?.error ?? data?.images?.[0]?.error ?? {};
+  const retryAfter = Number(response.headers.get("Retry-After"));
+  return new ApiError({
+    status: response.status,
+    code: error.code ?? "internal",
+    message: error.message ?? `The node answered ${response.status}.`,
+    remedy: error.remedy ?? "",
+    requestId: error.request_id ?? response.headers.get("X-Request-Id") ?? "",
+    retryAfterS: retryAfter > 0 ? retryAfter : null,
+  });
+}
+
+/** Stages of a `Server-Timing` header as `{name: milliseconds}`, in the order sent. */
+export function parseServerTiming(header) {
+  const stages = {};
+  for (const part of (header ?? "").split(",")) {
+    const match = /^\s*([\w-]+)\s*;.*?dur=([\d.]+)/.exec(part);
+    if (match) stages[match[1]] = Number(match[2]);
+  }
+  return stages;
+}
+
+const file = (id) => `/api/images/${encodeURIComponent(id)}`;
+
+/** The addresses an `<img>` or a link may use directly (a session cookie signs them). */
+export const imageUrl = {
+  thumbnail: (id, size = 256) => `${file(id)}/thumbnail?size=${size}`,
+  original: (id) => `${file(id)}/file`,
+};
+
+export const api = {
+  session: () => request("GET", "/api/session"),
+  signIn: (key) => request("POST", "/api/session", { json: { key } }),
+  signOut: () => request("DELETE", "/api/session"),
+  status: (signal) => request("GET", "/api/status", { signal }),
+
+  recognize: (image, { signal } = {}) =>
+    request("POST", "/api/recognize", {
+      query: { limit: 12, labels: 5, features: false },
+      body: image,
+      signal,
+    }),
+
+  images: (query, signal) => request("GET", "/api/images", { query, signal }),
+  image: (id, signal) => request("GET", file(id), { signal }),
+  changeImage: (id, changes) => request("PATCH", file(id), { json: changes }),
+  deleteImage: (id) => request("DELETE", file(id)),
+  similarTo: (id, limit, signal) =>
+    request("POST", "/api/images/search", { json: { id, limit }, signal }),
+
+  /** Store one file; resolves to its entry of the answer, rejects when the node refused it. */
+  async storeImage(image, { name, uploadedBy = "", tags = {}, signal } = {}) {
+    const form = new FormData();
+    if (uploadedBy) form.append("uploaded_by", uploadedBy);
+    if (Object.keys(tags).length) form.append("tags", JSON.stringify(tags));
+    form.append("file", image, name ?? image.name ?? "photo");
+    const { data } = await request("POST", "/api/images", { body: form, signal });
+    return data.images[0];
+  },
+};

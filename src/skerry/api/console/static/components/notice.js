@@ -1,0 +1,25 @@
+/** What a view shows when it has an error, nothing yet, or nothing at all. */
+
+import { html } from "../vendor/htm-preact.js";
+import { Icon } from "./icons.js";
+
+/** Says what happened and what to do; the request id ties it to the node's log. */
+export function ErrorNotice({ error, onRetry, title }) {
+  return html`<div class="notice notice-error" role="alert">
+    <${Icon} name="alert" />
+    <div class="notice-body">
+      <p class="notice-title">${title ? `${title} ${error.message}` : error.message}</p>
+      ${error.remedy && html`<p>${error.remedy}</p>`}
+      ${error.requestId && html`<p class="faint small">Request <code>${error.requestId}</code></p>`}
+    </div>
+    ${onRetry && html`<button class="button" onClick=${onRetry}>Try again</button>`}
+  </div>`;
+}
+
+export function Empty({ title, children }) {
+  return html`<div class="empty"><p class="empty-title">${title}</p><div class="faint">${children}</div></div>`;
+}
+
+export function Loading({ label = "Loading" }) {
+  return html`<div class="loading" role="status"><span class="spinner"></span><span>${label}…</span></div>`;
+}

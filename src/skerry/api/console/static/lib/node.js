@@ -1,0 +1,84 @@
+/** The node as this page sees it: who is signed in, its status, and the last minutes of it. */
+
+import { useCallback, useEffect, useRef, useState } from "../vendor/htm-preact.js";
+import { api, onSignedOut } from "../api.js";
+
+export const HISTORY_S = 120;
+const IDLE_POLL_MS = 5000;
+const LIVE_POLL_MS = 1000;
+
+/** `{phase, session, error}`; phase is loading, signed_out, ready or failed. */
+export function useSession() {
+  const [state, setState] = useState({ phase: "loading", session: null, error: null });
+
+  const refresh = useCallback(async () => {
+    try {
+      const { data } = await api.session();
+      const phase = data.open || data.signed_in ? "ready" : "signed_out";
+      setState({ phase, session: data, error: null });
+    } catch (error) {
+      // A page that already works stays; the status poll says that the node is gone.
+      setState((now) => (now.phase === "ready" ? now : { ...now, phase: "failed", error }));
+    }
+  }, []);
+
+  useEffect(() => {
+    refresh();
+    return onSignedOut(refresh);
+  }, []);
+
+  const signOut = useCallback(async () => {
+    await api.signOut();
+    await refresh();
+  }, []);
+
+  return { ...state, refresh, signOut };
+}
+
+/** Poll the status while the page is visible: each second in the Live view, else every five. */
+export function useStatus({ enabled, live }) {
+  const [state, setState] = useState({ status: null, error: null, history: [] });
+  const poll = useRef(() => {});
+
+  useEffect(() => {
+    if (!enabled) return undefined;
+    const abort = new AbortController();
+    let timer = 0;
+    poll.current = async () => {
+      clearTimeout(timer);
+      if (document.hidden) return;
+      const sample = await readStatus(abort.signal);
+      if (abort.signal.aborted) return;
+      setState((now) => (sample.error ? { ...now, error: sample.error } : withSample(now, sample)));
+      timer = setTimeout(poll.current, live ? LIVE_POLL_MS : IDLE_POLL_MS);
+    };
+    const onVisible = () => poll.current();
+    document.addEventListener("visibilitychange", onVisible);
+    poll.current();
+    return () => {
+      abort.abort();
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", onVisible);
+    };
+  }, [enabled, live]);
+
+  return { ...state, refresh: () => poll.current() };
+}
+
+async function readStatus(signal) {
+  try {
+    const { data } = await api.status(signal);
+    return { status: data, atMs: Date.now() };
+  } catch (error) {
+    return { error };
+  }
+}
+
+function withSample({ history }, { status, atMs }) {
+  const oldest = atMs - HISTORY_S * 1000;
+  return {
+    status,
+    error: null,
+    history: [...history.filter((sample) => sample.atMs >= oldest), { status, atMs }],
+  };
+}
