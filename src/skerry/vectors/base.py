@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from skerry.errors import Unprocessable
+from skerry.errors import BadRequest, Unprocessable
 
 Float32 = NDArray[np.float32]
 Distance = Literal["cosine", "dot", "euclid"]
@@ -96,11 +96,15 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class CollectionStatus:
-    """A collection as it stands: points held, of them in the graph index, log applied up to."""
+    """A collection as it stands: points held, of them in the graph index, log applied up to.
+
+    `optimisable` is true when an optimised copy would pay.
+    """
 
     points: int
     indexed: int
     applied_seq: int
+    optimisable: bool = False
 
 
 class VectorIndex(Protocol):
@@ -166,3 +170,9 @@ def check_vector(vector: Float32, *, size: int) -> Float32:
     if not np.isfinite(checked).all():
         raise Unprocessable("The vector holds NaN or infinity.")
     return checked
+
+
+def check_limit(limit: int) -> None:
+    """BadRequest for a limit outside 1 to MAX_LIMIT."""
+    if not 1 <= limit <= MAX_LIMIT:
+        raise BadRequest(f"'limit' must be from 1 to {MAX_LIMIT}.")
