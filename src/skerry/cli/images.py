@@ -14,7 +14,7 @@ from skerry.cli.images_watch import watch
 from skerry.cli.options import Options, examples, node_options
 from skerry.cli.output import count, moment, note, one_line, print_json, say, size, style, table
 from skerry.cli.output import tags_text as tags_as_text
-from skerry.cli.parameters import is_image_id, tag, tag_name
+from skerry.cli.parameters import instant, is_image_id, tag, tag_name
 from skerry.errors import NotFound, SkerryError
 
 if TYPE_CHECKING:
@@ -60,9 +60,16 @@ def filter_options(function: Function) -> Function:
 )
 @filter_options
 @click.option("--label", metavar="TEXT", help="Only those the model gave this label.")
-@click.option("--after", metavar="TIME", help="Stored at or after: RFC 3339 or Unix seconds.")
-@click.option("--before", metavar="TIME", help="Stored before: RFC 3339 or Unix seconds.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", default=50, show_default=True)
+@click.option("--after", type=instant, metavar="TIME", help="Stored then or later.")
+@click.option("--before", type=instant, metavar="TIME", help="Stored before.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    default=50,
+    show_default=True,
+    help="At most so many.",
+)
 @click.option("--all", "everything", is_flag=True, help="All of them, whatever --limit says.")
 @node_options
 @click.pass_obj
@@ -71,12 +78,15 @@ def list_images(
     uploaded_by: str | None,
     tags: tuple[tuple[str, str], ...],
     label: str | None,
-    after: str | None,
-    before: str | None,
+    after: int | None,
+    before: int | None,
     limit: int,
     everything: bool,
 ) -> None:
-    """List stored images, newest first."""
+    """List stored images, newest first.
+
+    A TIME is a date, a date with a clock time, or Unix seconds: 2026-01-31, '2026-01-31 08:00'.
+    """
     filters = {
         "uploaded_by": uploaded_by,
         "label": label,
@@ -176,7 +186,14 @@ def _show(image: Image) -> None:
 )
 @click.argument("image", metavar="FILE|ID")
 @filter_options
-@click.option("--limit", type=click.IntRange(1, 100), metavar="N", default=10, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100),
+    metavar="N",
+    default=10,
+    show_default=True,
+    help="At most so many.",
+)
 @node_options
 @click.pass_obj
 def search(
@@ -206,15 +223,13 @@ def search(
 def similar_table(similar: list[SimilarImage]) -> None:
     """Print stored images with their similarity."""
     columns = {
-        "similarity": "right", "id": "right", "file": "left",
-        "tags": "left", "by": "left", "stored": "left",
+        "similarity": "right", "id": "right", "file": "left", "by": "left", "stored": "left",
     }  # fmt: skip
     rows = [
         (
             f"{image.similarity_score:.3f}",
             image.id,
             image.filename,
-            tags_as_text(image.tags),
             image.uploaded_by,
             moment(image.created_at),
         )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
+from datetime import datetime
 
 import click
 
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+SPAN = re.compile(r"(\d{1,6})\s*(min|h|d|w)")
+SECONDS_IN = {"min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def tag(text: str) -> tuple[str, str]:
@@ -27,3 +31,26 @@ def tag_name(text: str) -> str:
 def is_image_id(text: str) -> bool:
     """Whether `text` is an id or a sha256 of a stored image."""
     return text.isascii() and (text.isdigit() or SHA256.fullmatch(text) is not None)
+
+
+def instant(text: str) -> int:
+    """Unix seconds from themselves or from a date, which is local time unless it says otherwise."""
+    if text.isascii() and text.isdigit() and len(text) < 12:
+        return int(text)
+    try:
+        return int(datetime.fromisoformat(text).timestamp())
+    except (ValueError, OverflowError, OSError):
+        raise click.BadParameter(
+            f"'{text}' is no time: write 2026-01-31, '2026-01-31 08:00' or Unix seconds."
+        ) from None
+
+
+def expiry(text: str) -> int:
+    """An instant to come, or a span from now: `12h`, `30d`."""
+    span = SPAN.fullmatch(text.strip())
+    if span:
+        return int(time.time()) + int(span[1]) * SECONDS_IN[span[2]]
+    moment = instant(text)
+    if moment <= time.time():
+        raise click.BadParameter(f"'{text}' is past.")
+    return moment

@@ -41,7 +41,14 @@ BAR_WIDTH = 30
     show_default=True,
     help="Similar images.",
 )
-@click.option("--labels", type=click.IntRange(1, 1000), metavar="N", default=5, show_default=True)
+@click.option(
+    "--labels",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    default=5,
+    show_default=True,
+    help="Labels, the likeliest first.",
+)
 @click.option("--features", is_flag=True, help="With --json: the feature vector too.")
 @click.option("--model", metavar="NAME", help="Another model than the default.")
 @node_options

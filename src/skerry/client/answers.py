@@ -76,7 +76,6 @@ class SimilarImage(msgspec.Struct):
     filename: str = ""
     uploaded_by: str = ""
     created_at: int = 0
-    tags: dict[str, Tag] = {}
 
 
 class SimilarImages(msgspec.Struct):

@@ -150,7 +150,7 @@ def normal_url(url: str) -> str:
     full = url if "://" in url else f"http://{url}"
     try:
         parts = urlsplit(full)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        valid = parts.scheme in {"http", "https"} and bool((parts.hostname or "").strip()) and parts.port != 0
         httpx.URL(full)
     except (ValueError, httpx.InvalidURL):
         valid = False

