@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from skerry.errors import ModelInvalid
 from skerry.models.graphs import efficientnet_lite, resnet
 from skerry.models.graphs.base import ClassifierGraph
+from skerry.models.probe import Probe
 
 
 def build_graph(weights: Mapping[str, NDArray[Any]], *, size: int) -> ClassifierGraph:
@@ -17,6 +18,13 @@ def build_graph(weights: Mapping[str, NDArray[Any]], *, size: int) -> Classifier
 
     Raises ModelInvalid when none is recognised or the tensors do not fit.
     """
+    graph = _build(weights, size=size)
+    # ONNX's checker lets a convolution pass that reads another number of channels than it gets.
+    Probe(graph.model, graph.input, graph.size)
+    return graph
+
+
+def _build(weights: Mapping[str, NDArray[Any]], *, size: int) -> ClassifierGraph:
     if resnet.recognises(weights):
         return resnet.build(weights, size=size)
     if efficientnet_lite.recognises(weights):

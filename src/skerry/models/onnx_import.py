@@ -12,13 +12,13 @@ from onnx import TensorProto, helper
 from skerry.errors import ModelInvalid
 from skerry.models.graphs.base import ClassifierGraph
 from skerry.models.onnx_outputs import (
-    Probe,
     add_pooling,
     check_name,
     features_of,
     logits_behind,
     widen_reshapes,
 )
+from skerry.models.probe import Probe
 
 CHANNELS = 3
 REEXPORT = "Export it again, with float32 input (batch, 3, height, width) and a dynamic batch."

@@ -44,8 +44,9 @@ BROKEN_PICKLE = (
     IndexError,
     KeyError,
     MemoryError,
+    OSError,
     OverflowError,
-    RecursionError,
+    RuntimeError,
     TypeError,
     UnicodeDecodeError,
     ValueError,
@@ -134,7 +135,7 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
         if zipfile.is_zipfile(path):
             return _read_zip(path)
         return _read_legacy(path)
-    except (*BROKEN_PICKLE, zipfile.BadZipFile, NotImplementedError) as error:
+    except (*BROKEN_PICKLE, zipfile.BadZipFile) as error:
         raise ModelInvalid(
             f"{path.name} is not a readable torch checkpoint: {_first_line(error)}.",
             remedy=REMEDY,
@@ -148,21 +149,27 @@ def _read_zip(path: Path) -> dict[str, NDArray[Any]]:
         if pickle_name is None:
             raise pickle.UnpicklingError("the archive has no data.pkl")
         prefix = pickle_name.removesuffix("data.pkl")
-        if f"{prefix}byteorder" in names and archive.read(f"{prefix}byteorder") != b"little":
+        order = f"{prefix}byteorder"
+        if order in names and archive.read(_stored(archive, order)) != b"little":
             raise pickle.UnpicklingError("its byte order is not little-endian")
-        with archive.open(pickle_name) as file:
+        with archive.open(_stored(archive, pickle_name)) as file:
             tensors = find_tensors(_Unpickler(file, path=path).load(), path=path)
         return _materialize(tensors, lambda s: _zip_storage(archive, f"{prefix}data/{s.key}", s))
 
 
 def _zip_storage(archive: zipfile.ZipFile, name: str, storage: _Storage) -> bytes:
-    entry = archive.getinfo(name)
-    # torch never compresses; a compressed entry could unpack to any size.
-    if entry.compress_type != zipfile.ZIP_STORED:
-        raise pickle.UnpicklingError("a compressed storage")
+    entry = _stored(archive, name)
     if entry.file_size < storage.count * storage.item_bytes:
         raise pickle.UnpicklingError("a storage shorter than it says")
     return archive.read(entry)
+
+
+def _stored(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """An entry as torch writes it: a compressed one could unpack to any size."""
+    entry = archive.getinfo(name)
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise pickle.UnpicklingError(f"the entry {name} is compressed")
+    return entry
 
 
 def _read_legacy(path: Path) -> dict[str, NDArray[Any]]:

@@ -16,6 +16,8 @@ from skerry.models.graphs.base import EMBEDDING, INPUT, LOGITS, ClassifierGraph
 
 OPSET = 17
 IR_VERSION = 8
+BATCH_NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
+Channels = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,8 @@ class GraphBuilder:
     ) -> str:
         """A convolution without bias, with the batch normalisation after it folded into it."""
         shape = self.kernel_shape(conv)
+        scale, shift = self._fold(bn, channels=shape[0])
         kernel = self.take(f"{conv}.weight")
-        scale = self.take(f"{bn}.weight") / np.sqrt(self.take(f"{bn}.running_var") + self.epsilon)
-        shift = self.take(f"{bn}.bias") - self.take(f"{bn}.running_mean") * scale
-        if scale.shape != shape[:1] or shift.shape != scale.shape:
-            raise ModelInvalid(f"The tensors of '{conv}' and '{bn}' do not fit each other.")
         inputs = [
             x,
             self.constant(f"{conv}.weight", kernel * scale[:, None, None, None]),
@@ -89,6 +88,17 @@ class GraphBuilder:
             pads=padding.as_onnx(),
             group=groups,
         )
+
+    def _fold(self, bn: str, *, channels: int) -> tuple[Channels, Channels]:
+        """Batch normalisation as one factor and one addend for each channel."""
+        parts = {part: self.take(f"{bn}.{part}") for part in BATCH_NORM_PARTS}
+        for part, value in parts.items():
+            if value.shape != (channels,):
+                raise ModelInvalid(
+                    f"The tensor '{bn}.{part}' has shape {value.shape}, not {(channels,)}."
+                )
+        scale = parts["weight"] / np.sqrt(parts["running_var"] + self.epsilon)
+        return scale, parts["bias"] - parts["running_mean"] * scale
 
     def linear(self, x: str, layer: str, *, output: str) -> int:
         """A fully connected layer that gives `output`; returns the number of its outputs."""
