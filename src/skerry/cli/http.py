@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,25 +16,31 @@ if TYPE_CHECKING:
 
 def open_client(options: Options, *, timeout_s: float = 60.0, patience_s: float = 30.0) -> Client:
     """A client of the node; on this machine it falls back on the node's own local key."""
-    from skerry.client import DEFAULT_URL, connect
-    from skerry.client.transport import is_loopback, normal_url
+    from skerry.auth.local import read_local_key
+    from skerry.client import connect
 
-    url = normal_url(options.url or os.environ.get("SKERRY_URL") or DEFAULT_URL)
     key = options.key or os.environ.get("SKERRY_KEY")
-    if not key and is_loopback(url):
-        file = settings(options).data_folder / "local.key"
-        return connect(
-            url, key=lambda: read_local_key(file), timeout_s=timeout_s, patience_s=patience_s
-        )
-    return connect(url, key=key, timeout_s=timeout_s, patience_s=patience_s)
+    if not key and is_here(options):
+        folder = settings(options).data_folder
+        # Asked for again when it is refused: a restarted node has written a new one.
+        source = partial(read_local_key, folder)
+        return connect(node_url(options), key=source, timeout_s=timeout_s, patience_s=patience_s)
+    return connect(node_url(options), key=key, timeout_s=timeout_s, patience_s=patience_s)
 
 
-def read_local_key(file: Path) -> str | None:
-    """The key a running node leaves for commands of the same user, new at each of its starts."""
-    try:
-        return file.read_text("ascii").strip() or None
-    except (OSError, UnicodeDecodeError):  # no node, or another user's: go without
-        return None
+def node_url(options: Options) -> str:
+    """The node's address: `--url`, else SKERRY_URL, else this machine's default port."""
+    from skerry.client import DEFAULT_URL
+    from skerry.client.transport import normal_url
+
+    return normal_url(options.url or os.environ.get("SKERRY_URL") or DEFAULT_URL)
+
+
+def is_here(options: Options) -> bool:
+    """Whether the node is this machine's."""
+    from skerry.client.transport import is_loopback
+
+    return is_loopback(node_url(options))
 
 
 def settings(options: Options) -> Settings:

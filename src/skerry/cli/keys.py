@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from skerry.cli.http import open_client
-from skerry.cli.options import Options, examples, node_options
+from skerry.cli.http import is_here, open_client
+from skerry.cli.options import Options, data_option, examples, node_options
 from skerry.cli.output import moment, note, one_line, print_json, say, table
 from skerry.cli.parameters import expiry
+from skerry.errors import NodeUnreachable
 
 if TYPE_CHECKING:
+    from skerry.cli.keys_offline import OfflineKeys
     from skerry.client.answers import CreatedKey, Key
+    from skerry.client.resources import Keys
+
+T = TypeVar("T")
 
 SCOPES = ("read", "infer", "write", "admin")
 
@@ -43,12 +49,12 @@ def keys() -> None:
     help="What it allows; each includes those before it.",
 )
 @click.option("--expires", type=expiry, metavar="WHEN", help="A date, or a span: 12h, 30d.")
+@data_option
 @node_options
 @click.pass_obj
 def create(options: Options, name: str, scope: str, expires: int | None) -> None:
     """Create a key. Its secret is printed this once; the node keeps only its hash."""
-    with open_client(options) as node:
-        created = node.keys.create(name, scope=scope, expires_at=expires)
+    created = _call(options, lambda ring: ring.create(name, scope=scope, expires_at=expires))
     if options.json:
         print_json(created)
     else:
@@ -63,12 +69,12 @@ def _show_secret(created: CreatedKey) -> None:
 
 
 @keys.command("list")
+@data_option
 @node_options
 @click.pass_obj
 def list_keys(options: Options) -> None:
     """List all keys, without their secrets."""
-    with open_client(options) as node:
-        listed = node.keys.list()
+    listed = _call(options, lambda ring: ring.list())
     if options.json:
         print_json({"keys": listed})
     elif not listed:
@@ -95,13 +101,26 @@ def _state(key: Key) -> str:
 
 @keys.command()
 @click.argument("key", metavar="NAME|ID")
+@data_option
 @node_options
 @click.pass_obj
 def revoke(options: Options, key: str) -> None:
     """End a key at once."""
-    with open_client(options) as node:
-        node.keys.revoke(key)
+    _call(options, lambda ring: ring.revoke(key))
     if options.json:
         print_json({"revoked": key})
     else:
         say(f"Revoked '{one_line(key)}'.")
+
+
+def _call(options: Options, work: Callable[[Keys | OfflineKeys], T]) -> T:
+    """Work on the node's keys; where this machine's node is not running, on its data folder."""
+    try:
+        with open_client(options) as node:
+            return work(node.keys)
+    except NodeUnreachable:
+        if options.url or not is_here(options):
+            raise
+    from skerry.cli.keys_offline import OfflineKeys
+
+    return work(OfflineKeys(options))

@@ -28,7 +28,7 @@ IMAGE = {
         ("images", "list"),
         ("images", "remove", "1"),
         ("recognize", "-"),
-        ("keys", "list"),
+        ("keys", "list", "--url", NOWHERE),
         ("jobs", "list"),
         ("index", "status"),
         ("--json", "status"),
