@@ -8,7 +8,7 @@ export function LabelBars({ labels, compact = false }) {
     ${labels.map(({ label, probability }, rank) => {
       const [name, synonyms] = labelParts(label);
       return html`<li key=${label} class=${rank === 0 ? "bar first" : "bar"}>
-        <span class="bar-name">${name}${synonyms && html`<span class="faint">, ${synonyms}</span>`}</span>
+        <span class="bar-name" title=${label}>${name}${synonyms && html`<span class="faint">, ${synonyms}</span>`}</span>
         <span class="bar-value num">${share(probability)}</span>
         <span class="bar-track"><span class="bar-fill" style=${{ transform: `scaleX(${probability})` }}></span></span>
       </li>`;

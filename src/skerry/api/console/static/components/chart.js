@@ -7,15 +7,15 @@ const WIDTH = 600;
 const HEIGHT = 120;
 const GAP_MS = 15000; // A longer pause between samples is a gap in the line, not a slope.
 
-/** The smallest of 1, 2, 5 × 10ⁿ that is no less than `value`. */
+/** The smallest round number that is no less than `value`. */
 export function niceCeiling(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((step) => step * power).find((ceiling) => ceiling >= value * 0.999);
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((ceiling) => ceiling >= value * 0.999);
 }
 
 /**
- * `series`: `[{name, value(status), tone}]`, drawn over `history` (`[{atMs, status}]`);
+ * `series`: `[{name, value(sample), tone}]`, drawn over `history` (`[{atMs, status, hitRate}]`);
  * `format` says a value in words, `ceiling` fixes the scale's end.
  */
 export function Chart({ title, series, history, format, ceiling, floor = 0 }) {
@@ -23,7 +23,7 @@ export function Chart({ title, series, history, format, ceiling, floor = 0 }) {
   const plot = useRef(null);
   const endMs = history.at(-1)?.atMs ?? Date.now();
   const startMs = endMs - HISTORY_S * 1000;
-  const highest = Math.max(floor, ...history.flatMap(({ status }) => series.map(({ value }) => value(status) ?? 0)));
+  const highest = Math.max(floor, ...history.flatMap((sample) => series.map(({ value }) => value(sample) ?? 0)));
   const top = ceiling ?? niceCeiling(highest);
   const x = (atMs) => ((atMs - startMs) / (endMs - startMs)) * WIDTH;
   const y = (value) => HEIGHT - 2 - (Math.min(value, top) / top) * (HEIGHT - 6);
@@ -39,7 +39,7 @@ export function Chart({ title, series, history, format, ceiling, floor = 0 }) {
     <h3 class="card-title">${title}</h3>
     <dl class="chart-values">
       ${series.map(({ name, value, tone }) => html`<div key=${name} class=${`chart-value ${tone}`}>
-        <dt>${name}</dt><dd class="num">${shown ? format(value(shown.status)) : "–"}</dd>
+        <dt>${name}</dt><dd class="num">${shown ? format(value(shown)) : "–"}</dd>
       </div>`)}
     </dl>
     <div class="plot">
@@ -48,7 +48,7 @@ export function Chart({ title, series, history, format, ceiling, floor = 0 }) {
           onPointerMove=${onPointerMove} onPointerLeave=${() => setHovered(null)}>
         <path class="plot-grid" d=${`M0 ${HEIGHT - 2}H${WIDTH}M0 ${y(top / 2)}H${WIDTH}M0 ${y(top)}H${WIDTH}`} />
         ${series.map(({ name, value, tone }) => html`<path key=${name} class=${`plot-line ${tone}`}
-          d=${line(history, (status) => value(status), x, y)} />`)}
+          d=${line(history, value, x, y)} />`)}
         ${hovered && html`<path class="plot-cursor" d=${`M${x(hovered.atMs)} 0V${HEIGHT}`} />`}
       </svg>
     </div>
@@ -62,8 +62,9 @@ export function Chart({ title, series, history, format, ceiling, floor = 0 }) {
 function line(history, value, x, y) {
   let path = "";
   let before = null;
-  for (const { atMs, status } of history) {
-    const number = value(status);
+  for (const sample of history) {
+    const { atMs } = sample;
+    const number = value(sample);
     if (number == null) continue;
     const joined = before != null && atMs - before < GAP_MS;
     path += `${joined ? "L" : "M"}${x(atMs).toFixed(1)} ${y(number).toFixed(1)}`;

@@ -23,8 +23,8 @@ export function SelectionBar({ images, allLoaded, onSelectAll, onClear }) {
 
   return html`<div class="selection-bar" role="region" aria-label="Selection">
     <strong class="num">${plural(images.length, "image")} selected</strong>
-    <button class="button quiet" disabled=${allLoaded} onClick=${onSelectAll}>Select all shown</button>
-    <button class="button quiet" onClick=${onClear}>Clear selection</button>
+    <button class="button quiet" disabled=${allLoaded} onClick=${onSelectAll}>Select all</button>
+    <button class="button quiet" onClick=${onClear}>Clear</button>
     <span class="spacer"></span>
     <button class="button" onClick=${() => setDialog("tags")}><${Icon} name="tag" /> Tag…</button>
     <button class="button danger-quiet" onClick=${() => setDialog("delete")}><${Icon} name="trash" /> Delete…</button>
@@ -89,7 +89,7 @@ function TagDialog({ images, onClose }) {
 
   return html`<${Dialog} title=${`Tag ${plural(images.length, "image")}`} onClose=${onClose}>
     <div class="dialog-body">
-      <${TagEditor} tags=${added} onChange=${setAdded} disabled=${state.busy} label="Tags to add" />
+      <${TagEditor} tags=${added} onChange=${setAdded} disabled=${state.busy} label="Tags to add" autofocus />
       ${tagNames(images).length > 0 && html`<fieldset class="plain">
         <legend class="hint">Remove from all of them</legend>
         ${tagNames(images).map(([name, count]) => html`<label key=${name} class="check">

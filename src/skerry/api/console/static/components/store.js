@@ -33,9 +33,9 @@ export function StorePanel({ recognition }) {
   };
 
   if (!can("write")) {
-    return html`<p class="hint">Signed in with a key that may not store photos.</p>`;
+    return html`<p class="hint result-store">Signed in with a key that may not store photos.</p>`;
   }
-  return html`<section class="store" aria-labelledby="store-title">
+  return html`<section class="card store" aria-labelledby="store-title">
     <h2 id="store-title" class="card-title">${stored ? "In the collection" : "Store this photo"}</h2>
     ${stored && html`<${StoredLine} stored=${stored} />`}
     <${Suggestions} suggestions=${answer.suggested_tags} current=${stored?.tags ?? {}} busy=${state.busy}
@@ -59,7 +59,7 @@ function StoredLine({ stored }) {
 }
 
 function Suggestions({ suggestions, current, busy, stored, onTake }) {
-  const open = suggestions.filter(({ name, value }) => String(current[name]) !== String(value));
+  const open = suggestions.filter(({ name }) => !(name in current));
   if (!open.length) return null;
   return html`<div class="suggestions">
     <p class="hint">Suggested by the most similar photos. One click ${stored ? "adds the tag" : "stores the photo with the tag"}.</p>

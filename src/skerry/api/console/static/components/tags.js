@@ -12,7 +12,7 @@ export function TagChips({ tags }) {
 }
 
 /** Edits `tags` (name → value); `onChange` gets the whole new object. */
-export function TagEditor({ tags, onChange, disabled = false, label = "Tags" }) {
+export function TagEditor({ tags, onChange, disabled = false, label = "Tags", autofocus = false }) {
   const [name, setName] = useState("");
   const [value, setValue] = useState("");
   const nameField = useRef(null);
@@ -44,10 +44,10 @@ export function TagEditor({ tags, onChange, disabled = false, label = "Tags" }) 
       </span>`)}
     </div>
     <div class="tag-fields">
-      <input ref=${nameField} aria-label="Tag name" placeholder="shelf" value=${name} disabled=${disabled} maxlength="64"
+      <input ref=${nameField} aria-label="Tag name" autofocus=${autofocus} placeholder="name" value=${name} disabled=${disabled} maxlength="64"
         autocapitalize="none" onInput=${(event) => setName(event.target.value)} onKeyDown=${onKeyDown} />
       <span aria-hidden="true">=</span>
-      <input aria-label="Tag value" placeholder="3" value=${value} disabled=${disabled} maxlength="256"
+      <input aria-label="Tag value" placeholder="value" value=${value} disabled=${disabled} maxlength="256"
         onInput=${(event) => setValue(event.target.value)} onKeyDown=${onKeyDown} />
       <button type="button" class="button" disabled=${disabled || !complete} onClick=${add}>Add tag</button>
     </div>

@@ -4,6 +4,7 @@ import { useCallback, useEffect, useRef, useState } from "../vendor/htm-preact.j
 import { api, onSignedOut } from "../api.js";
 
 export const HISTORY_S = 120;
+const RECENT_MS = 60000;
 const IDLE_POLL_MS = 5000;
 const LIVE_POLL_MS = 1000;
 
@@ -79,6 +80,18 @@ function withSample({ history }, { status, atMs }) {
   return {
     status,
     error: null,
-    history: [...history.filter((sample) => sample.atMs >= oldest), { status, atMs }],
+    history: [
+      ...history.filter((sample) => sample.atMs >= oldest),
+      { status, atMs, hitRate: recentHitRate(history, { status, atMs }) },
+    ],
   };
+}
+
+/** Share of the last minute's lookups that hit, or null when there were none to judge by. */
+function recentHitRate(history, { status, atMs }) {
+  const before = history.find((sample) => sample.atMs >= atMs - RECENT_MS)?.status.cache;
+  if (!before) return null;
+  const lookups = ({ hits, misses, shared }) => hits + misses + shared;
+  const made = lookups(status.cache) - lookups(before);
+  return made > 0 ? (status.cache.hits - before.hits) / made : null;
 }

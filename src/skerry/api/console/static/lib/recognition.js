@@ -34,7 +34,7 @@ export function useRecognition() {
       if (stored) setState((now) => ({ ...now, stored: now.stored ?? { ...stored, status: "exists" } }));
     } catch (error) {
       if (abort.signal.aborted) return;
-      setState((now) => ({ ...now, phase: "failed", error }));
+      setState((now) => ({ ...now, phase: "failed", answer: null, error }));
     }
   }, []);
 

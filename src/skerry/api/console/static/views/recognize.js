@@ -58,7 +58,7 @@ function Start({ recognition, onFiles }) {
   return html`<h1 class="visually-hidden">Recognise a photo</h1>
     <section class="dropzone" aria-label="Give a photo">
       <${Seascape} />
-      <p class="dropzone-title">Drop a photo</p>
+      <p class="dropzone-title"><span class="only-mouse">Drop a photo</span><span class="only-touch">Take or choose a photo</span></p>
       <p class="faint">See what it is and which stored photos are most like it. The photo stays on this node.</p>
       <div class="dropzone-actions"><${PhotoButtons} onFiles=${onFiles} /></div>
       <p class="faint small paste-hint">or paste one with <kbd>Ctrl</kbd> <kbd>V</kbd></p>
@@ -70,13 +70,13 @@ function PhotoButtons({ onFiles, again = false }) {
   const [camera, setCamera] = useState(false);
   const live = cameraAvailable();
   return html`
-    <${FileButton} primary=${!again} label="Photo to recognise" accept="image/*" multiple onFiles=${onFiles}>
+    <${FileButton} primary=${!again} label="Photo to recognise" accept="image/*" onFiles=${onFiles}>
       <${Icon} name="photo" /> ${again ? "Another photo" : "Choose a photo"}
     </${FileButton}>
     ${live
-      ? html`<button type="button" class="button" onClick=${() => setCamera(true)}><${Icon} name="camera" /> Use the camera</button>`
+      ? html`<button type="button" class="button" onClick=${() => setCamera(true)}><${Icon} name="camera" /> ${again ? "Camera" : "Use the camera"}</button>`
       : html`<${FileButton} label="Photo from the camera" accept="image/*" capture="environment" onFiles=${onFiles}>
-          <${Icon} name="camera" /> Use the camera
+          <${Icon} name="camera" /> ${again ? "Camera" : "Use the camera"}
         </${FileButton}>`}
     ${camera && html`<${CameraDialog} onPhoto=${(photo) => onFiles([photo])} onClose=${() => setCamera(false)} />`}`;
 }
@@ -125,22 +125,27 @@ function Result({ recognition, onFiles }) {
   const heading = useRef(null);
   useEffect(() => heading.current.focus({ preventScroll: true }), [file]);
   const busy = phase === "working";
+  const again = () => recognition.recognize(file, { keepPhoto: true });
+  const retry = file && (error?.unreachable || error?.retryAfterS) ? again : null;
 
   return html`<h1 ref=${heading} tabindex="-1" class="visually-hidden">What the node sees</h1>
     <div class="result">
-      <section class="card result-photo" aria-label="The photo">
-        ${url && html`<${Photo} url=${url} name=${file.name} busy=${busy} />`}
-        <div class="photo-actions">
-          <${PhotoButtons} again onFiles=${onFiles} />
-          ${file && html`<button class="button" disabled=${busy} onClick=${() => recognition.recognize(file, { keepPhoto: true })}>
-            <${Icon} name="refresh" /> Again
-          </button>`}
-        </div>
-        ${phase === "failed" && html`<${ErrorNotice} error=${error}
-          onRetry=${error.unreachable && file ? () => recognition.recognize(file, { keepPhoto: true }) : null} />`}
+      <div class="result-left">
+        <section class="card result-photo" aria-label="The photo">
+          ${url && html`<${Photo} key=${url} url=${url} name=${file.name} busy=${busy} />`}
+          <div class="photo-actions">
+            <${PhotoButtons} again onFiles=${onFiles} />
+            ${file && html`<button class="button" disabled=${busy} onClick=${again}>
+              <${Icon} name="refresh" /> Again
+            </button>`}
+          </div>
+        </section>
         ${answer && html`<${StorePanel} recognition=${recognition} />`}
-      </section>
-      ${(answer || busy) && html`<section class="card result-labels" aria-labelledby="labels-title" aria-busy=${busy}>
+      </div>
+      ${phase === "failed" && html`<div class="result-failed">
+        <${ErrorNotice} error=${error} onRetry=${retry} />
+      </div>`}
+      ${phase !== "failed" && html`<section class="card result-labels" aria-labelledby="labels-title" aria-busy=${busy}>
         <h2 id="labels-title" class="card-title">What it is</h2>
         ${answer ? html`<${LabelBars} labels=${answer.labels} />` : html`<${LabelBarsSkeleton} />`}
       </section>

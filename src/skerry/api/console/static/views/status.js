@@ -14,31 +14,44 @@ const CHARTS = [
     title: "Throughput",
     format: (value) => `${number(1)(value)} /s`,
     series: [
-      { name: "requests", tone: "tone-1", value: ({ traffic }) => traffic.requests_per_s },
-      { name: "errors", tone: "tone-bad", value: ({ traffic }) => traffic.errors_per_s },
+      { name: "requests", tone: "tone-1", value: ({ status }) => status.traffic.requests_per_s },
+      { name: "errors", tone: "tone-bad", value: ({ status }) => status.traffic.errors_per_s },
     ],
   },
   {
     title: "Latency",
     format: milliseconds,
     series: [
-      { name: "P50", tone: "tone-1", value: ({ traffic }) => traffic.p50_ms },
-      { name: "P95", tone: "tone-2", value: ({ traffic }) => traffic.p95_ms },
+      { name: "P50", tone: "tone-1", value: ({ status }) => status.traffic.p50_ms },
+      { name: "P95", tone: "tone-2", value: ({ status }) => status.traffic.p95_ms },
     ],
   },
   {
     title: "Cache hit rate",
-    format: (value) => (value == null ? "–" : percent(value, 0)),
+    format: (value) => (value == null ? "–" : percent(value)),
     ceiling: 1,
-    series: [{ name: "since start", tone: "tone-1", value: (status) => (lookups(status) ? status.cache.hit_rate : null) }],
+    series: [
+      { name: "last minute", tone: "tone-1", value: ({ hitRate }) => hitRate },
+      { name: "since start", tone: "tone-2", value: ({ status }) => (lookups(status) ? status.cache.hit_rate : null) },
+    ],
   },
   {
-    title: "Engine",
+    title: "Queue",
+    format: number(0),
+    floor: 4,
+    series: [{ name: "waiting", tone: "tone-1", value: ({ status }) => status.engine.queue_depth }],
+  },
+  {
+    title: "Batch size",
     format: number(1),
-    series: [
-      { name: "queue depth", tone: "tone-1", value: ({ engine }) => engine.queue_depth },
-      { name: "batch size", tone: "tone-2", value: ({ engine }) => engine.batch_size_mean },
-    ],
+    floor: 4,
+    series: [{ name: "mean", tone: "tone-1", value: ({ status }) => status.engine.batch_size_mean }],
+  },
+  {
+    title: "Index lag",
+    format: (value) => (value == null ? "–" : integer(value)),
+    floor: 10,
+    series: [{ name: "changes behind", tone: "tone-1", value: ({ status }) => status.index.lag }],
   },
 ];
 
