@@ -123,6 +123,14 @@ class ImageTable:
             for row in self._select_by_ids(columns, ids)
         ]
 
+    def embedding(self, id: int, *, space: str) -> NDArray[np.float32] | None:
+        """The image's vector in `space`, float32 (d,); None when it has none there."""
+        rows = self._db.read(
+            "SELECT vector FROM embeddings WHERE kind = 'image' AND item_id = ? AND space = ?",
+            (id, space),
+        )
+        return np.frombuffer(rows[0][0], dtype="<f4") if rows else None
+
     async def page(
         self, filters: ImageFilters, *, cursor: str | None = None, limit: int = 50
     ) -> ImagePage:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
@@ -53,7 +55,7 @@ def _upgrade(connection: apsw.Connection, path: Path, files: dict[int, Path]) ->
     if present == latest:
         return
     for number, file in files.items():
-        with _immediate(connection):
+        with _transaction(connection):
             # Asked again under the lock: another process may have done this step meanwhile.
             if _checked_version(connection, path, latest=latest) < number:
                 run_script(connection, file.read_text("utf-8"))
@@ -77,7 +79,14 @@ def _checked_version(connection: apsw.Connection, path: Path, *, latest: int) ->
     return version
 
 
-def _immediate(connection: apsw.Connection) -> apsw.Connection:
-    """`with` runs its block in a transaction that takes the write lock at once."""
-    connection.transaction_mode = "IMMEDIATE"
-    return connection
+@contextmanager
+def _transaction(connection: apsw.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # On a full disk SQLite may have rolled back by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
