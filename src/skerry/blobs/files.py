@@ -9,21 +9,12 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from skerry.errors import StorageFull, StoreUnavailable
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """What `sweep` removed: unfinished files, and blobs that nobody keeps."""
-
-    unfinished: int
-    orphans: int
 
 
 class FileBlobs:
@@ -76,18 +67,18 @@ class FileBlobs:
         for folder in sorted(self.folder.glob("[0-9a-f][0-9a-f]")):
             yield from sorted(path.name for path in folder.iterdir() if _is_blob(path.name))
 
-    def sweep(self, keep: Callable[[str], bool]) -> Swept:
-        """Remove what a crash left: unfinished files, and blobs for which `keep` is False.
+    def sweep(self, keep: Callable[[str], bool]) -> int:
+        """Remove what a crash left, and say how many files: unfinished ones, and blobs for which
+        `keep` is False.
 
         Safe beside `put`: only what was last touched before this store was opened is removed.
         """
         with _explained(f"sweep {self.folder}"):
-            unfinished = sum(self._remove_stale(path) for path in self._incoming.iterdir())
-            orphans = 0
+            removed = sum(self._remove_stale(path) for path in self._incoming.iterdir())
             for sha256 in self.all():
                 if not keep(sha256):
-                    orphans += self._remove_stale(self._target(sha256))
-        return Swept(unfinished, orphans)
+                    removed += self._remove_stale(self._target(sha256))
+        return removed
 
     def _target(self, sha256: str) -> Path:
         if not _is_blob(sha256):

@@ -90,7 +90,7 @@ CREATE TABLE jobs (
     state TEXT NOT NULL
         CHECK (state IN ('running', 'done', 'failed', 'cancelled', 'interrupted')),
     done INTEGER NOT NULL DEFAULT 0,
-    total INTEGER,
+    total INTEGER NOT NULL DEFAULT 0,
     message TEXT NOT NULL DEFAULT '',
     arguments TEXT NOT NULL DEFAULT '{}' CHECK (json_type(arguments) = 'object'),
     created_at INTEGER NOT NULL,
