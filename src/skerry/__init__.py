@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# ONNX Runtime's Linux wheels gather usage data and send it to their maker. It reads this before
+# anything else of it can be called, so it is set here, before any part imports it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from skerry.client import connect

@@ -43,6 +43,8 @@ class Engine(Protocol):
     info: EngineInfo
     streams: int
     """Calls to `run` that make progress side by side."""
+    max_batch: int
+    """Items that one call gains from joining; 1 where streams beat batches, as on a CPU."""
 
     def run(self, batch: Float32) -> EngineOutput:
         """Run float32 (n, 3, size, size); ModelUnavailable when the engine fails."""

@@ -1,0 +1,173 @@
+"""Choose the precision that ran best on this very CPU among those that stayed true to fp32."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from skerry.backends import backend_class
+from skerry.errors import SkerryError
+from skerry.inference.base import Engine, Float32
+from skerry.inference.comparison import MIN_AGREEMENT, MIN_COSINE, compare
+from skerry.inference.cpu import Cpu, this_cpu
+from skerry.inference.probe_photos import probe_tensors
+from skerry.models.manifest import InstalledModel
+
+log = logging.getLogger(__name__)
+
+Outputs = tuple[Float32, Float32]
+
+WARM_UP_RUNS = 2
+TIMED_RUNS = 12
+
+
+class PrecisionResult(msgspec.Struct, frozen=True):
+    """How one precision did on this CPU: median time of one image, and nearness to fp32."""
+
+    precision: str
+    latency_ms: float
+    agreement: float
+    cosine: float
+    passed: bool
+
+
+class Measurement(msgspec.Struct, frozen=True):
+    """What was measured for one model and engine on one CPU."""
+
+    model: str
+    engine: str
+    cpu: str
+    variants: dict[str, str]
+    """sha256 of each variant measured; another variant makes the measurement stale."""
+    results: tuple[PrecisionResult, ...]
+
+    @property
+    def best(self) -> PrecisionResult:
+        """The fastest precision that passed; fp32 always does."""
+        return min((r for r in self.results if r.passed), key=lambda result: result.latency_ms)
+
+
+def best_precision(model: InstalledModel, *, engine: str, threads: int) -> Measurement:
+    """The stored measurement of this CPU, or a new one when there is none that still holds."""
+    cpu = this_cpu()
+    stored = _read(_path(model, engine, cpu))
+    if stored is not None and stored.variants == _digests(model):
+        return stored
+    log.info("measuring precisions of '%s' on this CPU, once", model.manifest.name)
+    return measure_precisions(model, engine=engine, threads=threads)
+
+
+def measure_precisions(
+    model: InstalledModel,
+    *,
+    engine: str = "openvino",
+    threads: int = 0,
+    images: Float32 | None = None,
+) -> Measurement:
+    """Run each precision that may pass on `images` (the probe photos) and store the result.
+
+    Takes a few seconds; run it while the cores have nothing else to do.
+    """
+    cpu = this_cpu()
+    tensors = probe_tensors(model.manifest.preprocess) if images is None else images
+    reference: Outputs | None = None
+    results = []
+    for precision in _candidates(model, engine, cpu):
+        try:
+            outputs, latency_ms = _measured(model, precision, engine, threads, tensors)
+        except SkerryError as error:
+            log.warning("%s does not run here: %s", precision, error.message)
+            if reference is None:
+                raise
+            continue
+        reference = reference or outputs
+        results.append(_judge(precision, latency_ms, outputs, reference))
+    measurement = Measurement(
+        model.manifest.name, engine, cpu.name, _digests(model), tuple(results)
+    )
+    _write(_path(model, engine, cpu), measurement)
+    return measurement
+
+
+def _candidates(model: InstalledModel, engine: str, cpu: Cpu) -> Sequence[str]:
+    """fp32 first, as the others are compared with it."""
+    precisions = ["fp32"]
+    if engine == "openvino" and cpu.has_bf16:
+        precisions.append("bf16")
+    int8 = model.manifest.variant("int8")
+    if int8 is not None and int8.passed:
+        precisions.append("int8")
+    return precisions
+
+
+def _measured(
+    model: InstalledModel, precision: str, engine: str, threads: int, tensors: Float32
+) -> tuple[Outputs, float]:
+    loaded: Engine = backend_class("inference", engine)(
+        model, precision=precision, device="cpu", threads=threads
+    )
+    try:
+        runs = [loaded.run(tensor[None]) for tensor in tensors]
+        logits = np.concatenate([run.logits for run in runs])
+        embedding = np.concatenate([run.embedding for run in runs])
+        return (logits, embedding), _latency_ms(loaded, tensors[:1])
+    finally:
+        loaded.close()
+
+
+def _latency_ms(engine: Engine, image: Float32) -> float:
+    for _ in range(WARM_UP_RUNS):
+        engine.run(image)
+    times = []
+    for _ in range(TIMED_RUNS):
+        started = time.perf_counter()
+        engine.run(image)
+        times.append(time.perf_counter() - started)
+    # The fastest run: what else the cores did in the others says nothing of the precision.
+    return 1e3 * min(times)
+
+
+def _judge(
+    precision: str, latency_ms: float, outputs: Outputs, reference: Outputs
+) -> PrecisionResult:
+    nearness = compare(outputs, reference)
+    passed = nearness.sure_agreement >= MIN_AGREEMENT and nearness.mean_cosine >= MIN_COSINE
+    return PrecisionResult(
+        precision,
+        round(latency_ms, 3),
+        round(nearness.sure_agreement, 4),
+        round(nearness.mean_cosine, 5),
+        passed=precision == "fp32" or passed,
+    )
+
+
+def _digests(model: InstalledModel) -> dict[str, str]:
+    return {variant.precision: variant.sha256 for variant in model.manifest.variants}
+
+
+def _path(model: InstalledModel, engine: str, cpu: Cpu) -> Path:
+    return model.folder / f"measured-{engine}-{cpu.signature}.json"
+
+
+def _read(path: Path) -> Measurement | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Measurement)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        log.warning("%s cannot be read (%s): measuring again", path.name, error)
+        return None
+
+
+def _write(path: Path, measurement: Measurement) -> None:
+    try:
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(measurement)))
+        partial.replace(path)
+    except OSError as error:
+        log.warning("%s cannot be kept (%s): the next start measures again", path.name, error)
