@@ -19,7 +19,9 @@ class NodeSettings(msgspec.Struct, forbid_unknown_fields=True):
     """Where the node listens and keeps its data."""
 
     host: str = "127.0.0.1"
+    """Address to listen on; beyond loopback only when a key exists."""
     port: int = 8642
+    """TCP port; 0 takes a free one."""
     data: str = ""
     """Data folder; empty: the user's data folder."""
     allowed_hosts: list[str] = []
@@ -31,7 +33,9 @@ class ModelSettings(msgspec.Struct, forbid_unknown_fields=True):
 
     folder: str = ""
     """Models folder; empty: `models/` in the data folder."""
-    image: str = "efficientnet-lite2"
+    image: str = ""
+    """The default image model; empty: what the node was last switched to, at first
+    `efficientnet-lite2`."""
     engine: str = "auto"
     """`openvino`, `onnx`, or `auto`."""
     device: str = "auto"
@@ -46,7 +50,9 @@ class LimitSettings(msgspec.Struct, forbid_unknown_fields=True):
     """Bounds on what one client may ask for."""
 
     max_body_bytes: int = 32 << 20
+    """Largest request body."""
     max_pixels: int = 64_000_000
+    """Most pixels of one image, checked before it is decoded."""
     deadline_s: float = 10.0
     """How long a request may wait and work before it is answered 503."""
     queue: int = 64
@@ -61,13 +67,16 @@ class CacheSettings(msgspec.Struct, forbid_unknown_fields=True):
     url: str = ""
     """Redis URL, with `type = "redis"`."""
     ttl_s: float = 86_400.0
+    """How long features are kept."""
     max_bytes: int = 128 << 20
+    """Bound on what is kept; the least recently used goes first."""
 
 
 class LogSettings(msgspec.Struct, forbid_unknown_fields=True):
     """What is logged, and how."""
 
     level: str = "info"
+    """`debug`, `info`, `warning` or `error`."""
     format: str = "text"
     """`text` or `json`."""
 

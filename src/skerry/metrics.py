@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.platform_collector import PlatformCollector
@@ -92,3 +97,54 @@ def _described(metric: MetricWrapperBase) -> tuple[str, str, str, tuple[str, ...
     suffix = "_total" if isinstance(metric, Counter) else ""
     kind = type(metric).__name__.lower()
     return metric._name + suffix, kind, metric._documentation, tuple(metric._labelnames)
+
+
+class Traffic:
+    """Requests of the last minute, for the live view."""
+
+    WINDOW_S = 60.0
+    MAX_KEPT = 20_000
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._recent: deque[tuple[float, float, bool]] = deque(maxlen=self.MAX_KEPT)
+
+    def note(self, elapsed_s: float, *, failed: bool) -> None:
+        """Count one answered request."""
+        self._recent.append((self._clock(), elapsed_s, failed))
+
+    def summary(self) -> TrafficSummary:
+        """Rates and percentiles over the window."""
+        since = self._clock() - self.WINDOW_S
+        recent = [entry for entry in self._recent if entry[0] >= since]
+        times = sorted(entry[1] for entry in recent)
+        # When the ring is full, it reaches back less than a minute.
+        full = len(recent) == self.MAX_KEPT
+        span_s = self._clock() - recent[0][0] if full else self.WINDOW_S
+        return TrafficSummary(
+            window_s=round(span_s, 1),
+            requests=len(recent),
+            requests_per_s=round(len(recent) / span_s, 2),
+            errors_per_s=round(sum(entry[2] for entry in recent) / span_s, 2),
+            p50_ms=percentile_ms(times, 0.50),
+            p95_ms=percentile_ms(times, 0.95),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSummary:
+    """Requests that ran a model or a search, over the last `window_s`."""
+
+    window_s: float
+    requests: int
+    requests_per_s: float
+    errors_per_s: float
+    p50_ms: float
+    p95_ms: float
+
+
+def percentile_ms(ordered_s: Sequence[float], share: float) -> float:
+    """Nearest-rank percentile of ascending seconds, in milliseconds; 0 when there are none."""
+    if not ordered_s:
+        return 0.0
+    return round(1e3 * ordered_s[min(len(ordered_s) - 1, int(share * len(ordered_s)))], 3)

@@ -1,0 +1,98 @@
+"""The ASGI application: routes, the check of the Host, and the answer to unknown paths."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+from starlette.routing import Route as StarletteRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from skerry.api import openai, ops
+from skerry.api.console.routes import ROUTES as CONSOLE_ROUTES
+from skerry.api.contract import Exchange, Route
+from skerry.api.endpoint import Endpoint, request_id, send_answer
+from skerry.api.faults import clean, error_answer
+from skerry.api.native import images, jobs, keys, models, recognize, status
+from skerry.api.openapi import openapi_route
+from skerry.auth.hosts import check_host
+from skerry.errors import NotFound, SkerryError
+from skerry.node import Node
+
+
+def routes() -> list[Route]:
+    """Every route of the node, the busiest first: they are tried in this order."""
+    spoken = [
+        *recognize.ROUTES,
+        *images.ROUTES,
+        *ops.ROUTES,
+        *status.ROUTES,
+        *jobs.ROUTES,
+        *models.ROUTES,
+        *keys.ROUTES,
+        *openai.ROUTES,
+        *CONSOLE_ROUTES,
+    ]
+    return [*spoken, openapi_route(spoken)]
+
+
+def make_app(node: Node) -> ASGIApp:
+    """The application over an opened node."""
+    by_path: dict[str, list[Route]] = defaultdict(list)
+    for route in routes():
+        by_path[route.path].append(route)
+    table: list[BaseRoute] = [
+        StarletteRoute(path, Endpoint(node, group), methods=None) for path, group in by_path.items()
+    ]
+    app = Starlette(routes=table)
+    app.router.redirect_slashes = False
+    app.router.default = UnknownPath(node)
+    return HostCheck(app, node)
+
+
+class HostCheck:
+    """Refuses a foreign Host before anything else is looked at (DNS rebinding)."""
+
+    def __init__(self, app: ASGIApp, node: Node) -> None:
+        self._app = app
+        self._node = node
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 403."""
+        if scope["type"] == "http":
+            host = next((v for k, v in scope["headers"] if k == b"host"), b"")
+            try:
+                check_host(host.decode("latin-1"), self._node.host_rules)
+            except SkerryError as error:
+                await _refuse(self._node, scope, receive, send, error)
+                return
+        await self._app(scope, receive, send)
+
+
+class UnknownPath:
+    """404 in the node's own shape."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 404."""
+        if scope["type"] != "http":
+            return
+        path = clean(Request(scope).url.path)[:200]
+        error = NotFound(f"Nothing at {path}.", remedy="See /openapi.json for what there is.")
+        await _refuse(self._node, scope, receive, send, error)
+
+
+async def _refuse(
+    node: Node, scope: Scope, receive: Receive, send: Send, error: SkerryError
+) -> None:
+    headers = dict(scope["headers"])
+    exchange = Exchange(
+        node=node, scope=scope, receive=receive, headers=headers,
+        request_id=request_id(headers), deadline=0.0,
+    )  # fmt: skip
+    node.metrics.requests.labels("unmatched", "any", str(error.status)).inc()
+    await send_answer(error_answer(error, exchange.request_id), exchange, send)

@@ -1,0 +1,91 @@
+"""What an endpoint declares of itself: routing, authorisation and /openapi.json derive from it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from skerry.auth.keys import Key
+from skerry.node import Node
+from skerry.pipelines.stages import Stages
+
+Access = Literal["public", "read", "infer", "write", "admin"]
+BodyForm = Literal["image", "images", "json"]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way to an answer: what the handler reads, and what it notes."""
+
+    node: Node
+    scope: Scope
+    receive: Receive
+    headers: Mapping[bytes, bytes]
+    request_id: str
+    deadline: float
+    """In `loop.time()` seconds."""
+    query: Any = None
+    """The route's query Struct, parsed."""
+    key: Key | None = None
+    """The caller's key; None while the node is open."""
+    stages: Stages = field(default_factory=Stages)
+    timed: bool = False
+    """True: the answer carries `Server-Timing`."""
+
+    @property
+    def path(self) -> dict[str, str]:
+        """Path parameters."""
+        return self.scope["path_params"]  # type: ignore[no-any-return]
+
+
+@dataclass(slots=True)
+class Answer:
+    """A status, a body and headers, ready to send."""
+
+    status: int = 200
+    body: bytes = b""
+    media_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class AsgiAnswer:
+    """An answer that sends itself: files with ranges, streams."""
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        self.app = app
+
+
+Handler = Callable[[Exchange], Awaitable[Answer | AsgiAnswer]]
+
+
+class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """A path without query parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method on one path."""
+
+    method: str
+    path: str
+    access: Access
+    handler: Handler
+    summary: str
+    query: type[msgspec.Struct] = NoQuery
+    free_query: str = ""
+    """Prefix of query parameters of any name, such as `tag.`; they land in the Struct's `tags`."""
+    body: BodyForm | None = None
+    body_type: type[msgspec.Struct] | None = None
+    answers: Mapping[int, Any] = field(default_factory=dict)
+    """Type of the JSON by status; a string names another media type; None: no body."""
+    errors: tuple[int, ...] = ()
+    """Error statuses beyond those that every route may answer."""
+
+
+def json_answer(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
+    """Encode Structs, dataclasses and plain values."""
+    return Answer(status, msgspec.json.encode(value), headers=headers or {})

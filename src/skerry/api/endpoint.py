@@ -1,0 +1,195 @@
+"""Serve one route: authorise, parse, handle, answer, count."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.types import Message, Receive, Scope, Send
+
+from skerry.api.bodies import ClientGone
+from skerry.api.contract import Answer, AsgiAnswer, Exchange, Route
+from skerry.api.faults import clean, error_answer, internal_error
+from skerry.api.guard import authorise
+from skerry.errors import BadRequest, MethodNotAllowed, SkerryError, UnknownField
+from skerry.node import Node
+
+log = logging.getLogger("skerry.http")
+
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+class Endpoint:
+    """The ASGI app of one path: a route for each method."""
+
+    def __init__(self, node: Node, routes: list[Route]) -> None:
+        self._node = node
+        self._routes = {route.method: route for route in routes}
+        if "GET" in self._routes:
+            self._routes.setdefault("HEAD", self._routes["GET"])
+        self._label = routes[0].path
+        self._traffic = node.traffic
+        self._requests = {
+            route.method: {
+                status: node.metrics.requests.labels(self._label, route.method, str(status))
+                for status in (200, 201, 204)
+            }
+            for route in routes
+        }
+        self._duration = node.metrics.request_duration.labels(self._label)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        began = time.perf_counter()
+        headers = dict(scope["headers"])
+        exchange = Exchange(
+            node=self._node,
+            scope=scope,
+            receive=receive,
+            headers=headers,
+            request_id=request_id(headers),
+            deadline=asyncio.get_running_loop().time() + self._node.settings.limits.deadline_s,
+        )
+        status = 499
+        try:
+            answer = await self._answer(exchange)
+            status = await send_answer(answer, exchange, send)
+        except ClientGone:
+            log.debug("client gone request_id=%s", exchange.request_id)
+        finally:
+            self._count(scope["method"], status, time.perf_counter() - began, exchange)
+
+    async def _answer(self, exchange: Exchange) -> Answer | AsgiAnswer:
+        try:
+            route = self._routes.get(exchange.scope["method"])
+            if route is None:
+                allow = ", ".join(sorted(self._routes))
+                return _with_allow(exchange, allow)
+            exchange.key = authorise(exchange, route.access)
+            exchange.query = parse_query(exchange.scope["query_string"], route)
+            return await route.handler(exchange)
+        except SkerryError as error:
+            if error.status >= 500:
+                log.warning(
+                    "%s: %s", error.code, error.message,
+                    extra={"fields": {"request_id": exchange.request_id}},
+                )  # fmt: skip
+            return self._failed(error, exchange)
+        except ClientGone:
+            raise
+        except Exception:  # A bug: the client gets a clean 500, the log the traceback.
+            log.exception("Unhandled error, request_id=%s", exchange.request_id)
+            return self._failed(internal_error(), exchange)
+
+    def _failed(self, error: SkerryError, exchange: Exchange) -> Answer:
+        self._node.metrics.errors.labels(self._label, error.code).inc()
+        return error_answer(error, exchange.request_id)
+
+    def _count(self, method: str, status: int, elapsed_s: float, exchange: Exchange) -> None:
+        counted = self._requests.get(method, {}).get(status)
+        if counted is None:
+            known = method if method in self._routes else "other"
+            counted = self._node.metrics.requests.labels(self._label, known, str(status))
+        counted.inc()
+        self._duration.observe(elapsed_s)
+        if exchange.timed:
+            self._traffic.note(elapsed_s, failed=status >= 500)
+            for stage, seconds in exchange.stages.seconds.items():
+                self._node.stage_timers[stage].observe(seconds)
+
+
+def request_id(headers: dict[bytes, bytes]) -> str:
+    """The caller's id when it is 1-128 printable ASCII characters, else a new one."""
+    given = headers.get(b"x-request-id", b"")
+    if 1 <= len(given) <= 128 and all(32 <= byte < 127 for byte in given):
+        return given.decode("ascii")
+    return secrets.token_hex(8)
+
+
+def parse_query(raw: bytes, route: Route) -> msgspec.Struct:
+    """The query string as the route's Struct; BadRequest or UnknownField name the parameter."""
+    values: dict[str, object] = {}
+    try:
+        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict")
+    except (UnicodeDecodeError, ValueError):
+        raise BadRequest("The query string is not valid UTF-8.") from None
+    for name, value in pairs:
+        if route.free_query and name.startswith(route.free_query):
+            tags = values.setdefault("tags", {})
+            assert isinstance(tags, dict)
+            tags[name.removeprefix(route.free_query)] = value
+        elif name in values or (name == "tags" and route.free_query):
+            raise BadRequest(f"The query parameter '{clean(name)[:80]}' stands twice.")
+        else:
+            values[name] = value
+    return _convert(values, route)
+
+
+def _convert(values: dict[str, object], route: Route) -> msgspec.Struct:
+    known = [field.encode_name for field in msgspec.structs.fields(route.query)]
+    for name in values:
+        if name not in known:
+            told = ", ".join(k for k in known if k != "tags") or "none"
+            raise UnknownField(
+                f"Unknown query parameter '{clean(name)[:80]}'.", remedy=f"Known here: {told}."
+            )
+    try:
+        return msgspec.convert(values, route.query, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"A query parameter is wrong: {clean(error)}.") from None
+
+
+def _with_allow(exchange: Exchange, allow: str) -> Answer:
+    error = MethodNotAllowed(
+        f"{clean(exchange.scope['method'])[:20]} is not allowed here.", remedy=f"Use {allow}."
+    )
+    answer = error_answer(error, exchange.request_id)
+    answer.headers["allow"] = allow
+    return answer
+
+
+async def send_answer(answer: Answer | AsgiAnswer, exchange: Exchange, send: Send) -> int:
+    """Send with the headers every answer carries; the status that went out."""
+    extra = [*SECURITY_HEADERS, (b"x-request-id", exchange.request_id.encode())]
+    if exchange.timed:
+        extra.append((b"server-timing", exchange.stages.server_timing().encode()))
+    if isinstance(answer, AsgiAnswer):
+        return await _send_asgi(answer, exchange, send, extra)
+    headers = [
+        (b"content-type", answer.media_type.encode()),
+        (b"content-length", str(len(answer.body)).encode()),
+        *extra,
+        *((name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()),
+    ]
+    if answer.status in (204, 304):
+        headers = headers[2:]
+    body = b"" if exchange.scope["method"] == "HEAD" else answer.body
+    with contextlib.suppress(OSError):  # The client may have gone while we worked.
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+    return answer.status
+
+
+async def _send_asgi(
+    answer: AsgiAnswer, exchange: Exchange, send: Send, extra: list[tuple[bytes, bytes]]
+) -> int:
+    status = 200
+
+    async def with_headers(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            message["headers"] = [*message["headers"], *extra]
+        await send(message)
+
+    await answer.app(exchange.scope, exchange.receive, with_headers)
+    return status

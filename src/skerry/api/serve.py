@@ -1,0 +1,85 @@
+"""Run a node behind uvicorn until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from contextlib import closing
+
+import uvicorn
+import uvloop
+
+from skerry.api.app import make_app
+from skerry.api.http11 import BoundedHttp
+from skerry.config import Settings
+from skerry.errors import ConfigError
+from skerry.logs import configure_logging
+from skerry.node import Node
+
+log = logging.getLogger(__name__)
+DRAIN_S = 15
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM, then finish what was admitted.
+
+    Raises ConfigError when the address cannot be used, or lies beyond loopback while no key
+    exists; StoreUnavailable when the data folder is another node's.
+    """
+    configure_logging(settings.log.level, format=settings.log.format)
+    uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    with closing(bind(settings.node.host, settings.node.port)) as listener:
+        host, port = listener.getsockname()[:2]
+        node = Node(settings, host=host, port=port)
+        await node.open()
+        log.info("listening on %s", node.url)
+        announce = asyncio.create_task(_announce(node))
+        try:
+            await _server(node).serve(sockets=[listener])
+        finally:
+            announce.cancel()
+            await node.close()
+
+
+def _server(node: Node) -> uvicorn.Server:
+    config = uvicorn.Config(
+        make_app(node),
+        http=BoundedHttp,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_S,
+        backlog=1024,
+    )
+    return uvicorn.Server(config)
+
+
+async def _announce(node: Node) -> None:
+    """Tell the person at the terminal where the console is, as soon as it can be used."""
+    await node.settled()
+    print(f"\n  Skerry is up: {node.url}/console\n", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; ConfigError when the address is taken or not this machine's."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot listen on {host}:{port}: {error.strerror or error}.",
+            remedy="Stop what holds the port, or choose another with --port.",
+        ) from error
+    return listener

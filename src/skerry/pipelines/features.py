@@ -1,0 +1,229 @@
+"""From image bytes to features: cache, single flight, decode, engine."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skerry.errors import DeadlineExceeded, Overloaded, StoreUnavailable
+from skerry.inference.base import Submitted, Submitter
+from skerry.kv.base import KeyValueStore
+from skerry.media.images import decode
+from skerry.metrics import Metrics
+from skerry.models.manifest import Manifest
+from skerry.pipelines.stages import Stages
+
+log = logging.getLogger(__name__)
+
+CacheResult = Literal["hit", "miss", "shared", "off", "unavailable"]
+RESULTS: tuple[CacheResult, ...] = ("hit", "miss", "shared", "off", "unavailable")
+RANKED = 100  # labels kept of each answer; more than anybody reads, less than a kilobyte
+HEADER = struct.Struct("<II")
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What an engine gave for one image.
+
+    `embedding`: float32 (d,), L2-normalised; `indices` int32 and `probabilities` float32, both
+    (min(classes, 100),), in falling order of probability.
+    """
+
+    embedding: NDArray[np.float32]
+    indices: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
+
+    def pack(self) -> bytes:
+        """As the cache holds it: two lengths, then the three arrays, little-endian."""
+        head = HEADER.pack(self.embedding.size, self.indices.size)
+        return b"".join(
+            (head, self.embedding.tobytes(), self.indices.tobytes(), self.probabilities.tobytes())
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Features:
+        """The inverse of `pack`; the arrays are views of `data`."""
+        size, ranked = HEADER.unpack_from(data)
+        offset = HEADER.size
+        embedding = np.frombuffer(data, np.float32, size, offset)
+        offset += embedding.nbytes
+        indices = np.frombuffer(data, np.int32, ranked, offset)
+        offset += indices.nbytes
+        return cls(embedding, indices, np.frombuffer(data, np.float32, ranked, offset))
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """Features and how they were come by."""
+
+    features: Features
+    cache: CacheResult
+
+
+class Decoder:
+    """Decodes images in threads that release the GIL; bounded, so that memory is."""
+
+    def __init__(self, *, threads: int, queue: int, max_pixels: int) -> None:
+        self.max_pixels = max_pixels
+        self._limit = threads + queue
+        self._admitted = 0
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+
+    async def decode(self, image: bytes, manifest: Manifest) -> NDArray[np.float32]:
+        """The model's input, float32 (3, size, size); Overloaded when too many wait."""
+        if self._admitted >= self._limit:
+            raise Overloaded("Too many images wait to be decoded.", retry_after_s=1.0)
+        self._admitted += 1
+        work = self._threads.submit(decode, image, manifest.preprocess, max_pixels=self.max_pixels)
+        loop = asyncio.get_running_loop()
+        # The place is free when the work has ended, not when its caller has gone.
+        work.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
+        return await asyncio.wrap_future(work)
+
+    def close(self) -> None:
+        """End the threads after what they hold."""
+        self._threads.shutdown(cancel_futures=True)
+
+    def _leave(self) -> None:
+        self._admitted -= 1
+
+
+class FeatureExtractor:
+    """Features of images by one model; equal images in flight share one inference."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        submitter: Submitter,
+        decoder: Decoder,
+        *,
+        cache: KeyValueStore | None,
+        ttl_s: float,
+        metrics: Metrics,
+    ) -> None:
+        self.manifest = manifest
+        self.info = submitter.engine.info
+        self.streams = submitter.engine.streams
+        self._submitter = submitter
+        self._decoder = decoder
+        self._cache = cache
+        self._cache_down = False
+        self._ttl_s = ttl_s
+        self._flights: dict[str, asyncio.Task[Features]] = {}
+        self._lookups = {name: metrics.cache_lookups.labels(name) for name in RESULTS}
+
+    async def extract(self, image: bytes, *, deadline: float, stages: Stages) -> Extraction:
+        """Features of `image`; `deadline` in `loop.time()` seconds.
+
+        Raises ImageUnreadable, PayloadTooLarge, Overloaded, DeadlineExceeded, ModelUnavailable.
+        """
+        key = self._key(image)
+        with stages.measure("cache"):
+            cached, result = await self._lookup(key)
+        if cached is not None:
+            self._lookups["hit"].inc()
+            return Extraction(cached, "hit")
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._take_off(key, image, deadline=deadline, stages=stages)
+        else:
+            result = "shared"
+        self._lookups[result].inc()
+        began = time.perf_counter()
+        features = await _before(deadline, flight)
+        if result == "shared":
+            stages.add("queue", time.perf_counter() - began)
+        return Extraction(features, result)
+
+    async def close(self) -> None:
+        """Finish what is in flight, then free the engine."""
+        await asyncio.gather(*self._flights.values(), return_exceptions=True)
+        await self._submitter.close()
+        self._submitter.engine.close()
+
+    def _key(self, image: bytes) -> str:
+        digest = hashlib.sha256(image).hexdigest()
+        return f"features:{digest}:{self.info.fingerprint}"
+
+    def _take_off(
+        self, key: str, image: bytes, *, deadline: float, stages: Stages
+    ) -> asyncio.Task[Features]:
+        flight = asyncio.create_task(self._infer(key, image, deadline=deadline, stages=stages))
+        self._flights[key] = flight
+        flight.add_done_callback(lambda done: self._land(key, done))
+        return flight
+
+    def _land(self, key: str, flight: asyncio.Task[Features]) -> None:
+        del self._flights[key]
+        if not flight.cancelled():
+            flight.exception()  # Seen here, in case every caller has gone.
+
+    async def _infer(self, key: str, image: bytes, *, deadline: float, stages: Stages) -> Features:
+        with stages.measure("decode"):
+            tensor = await self._decoder.decode(image, self.manifest)
+        output = await self._submitter.submit(tensor, deadline=deadline)
+        stages.add("queue", output.queue_s)
+        stages.add("inference", output.inference_s)
+        features = rank(output)
+        await self._remember(key, features)
+        return features
+
+    async def _lookup(self, key: str) -> tuple[Features | None, CacheResult]:
+        if self._cache is None:
+            return None, "off"
+        try:
+            data = await self._cache.get(key)
+        except StoreUnavailable as error:
+            self._note_cache(error)
+            return None, "unavailable"
+        self._note_cache(None)
+        return (Features.unpack(data), "hit") if data is not None else (None, "miss")
+
+    async def _remember(self, key: str, features: Features) -> None:
+        if self._cache is None:
+            return
+        try:
+            await self._cache.set(key, features.pack(), ttl_s=self._ttl_s)
+        except StoreUnavailable as error:
+            self._note_cache(error)
+
+    def _note_cache(self, error: StoreUnavailable | None) -> None:
+        if error is not None and not self._cache_down:
+            log.warning("Feature cache lost, every image is computed: %s", error.message)
+        if error is None and self._cache_down:
+            log.info("Feature cache is back")
+        self._cache_down = error is not None
+
+
+def rank(output: Submitted) -> Features:
+    """Normalise the embedding and rank the labels by softmax of the logits."""
+    exponents = np.exp(output.logits - output.logits.max())
+    probabilities = exponents / exponents.sum()
+    kept = min(RANKED, probabilities.size)
+    top = np.argpartition(probabilities, -kept)[-kept:]
+    order = top[np.argsort(-probabilities[top], kind="stable")]
+    norm = float(np.linalg.norm(output.embedding))
+    embedding = output.embedding / np.float32(norm or 1.0)
+    return Features(embedding, order.astype(np.int32), probabilities[order].astype(np.float32))
+
+
+async def _before(deadline: float, flight: asyncio.Task[Features]) -> Features:
+    loop = asyncio.get_running_loop()
+    try:
+        # Shielded: a caller that leaves does not take the result from the others.
+        async with asyncio.timeout_at(deadline):
+            return await asyncio.shield(flight)
+    except TimeoutError:
+        late_s = loop.time() - deadline
+        raise DeadlineExceeded(
+            f"The image was not done by its deadline ({late_s:.1f} s ago).", retry_after_s=1.0
+        ) from None

@@ -1,0 +1,67 @@
+"""Load a model so that requests can use it; the default one is pulled when it is not there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from skerry.config import Settings
+from skerry.errors import ModelNotFound
+from skerry.inference.batcher import Batcher
+from skerry.inference.loading import load_engine
+from skerry.kv.base import KeyValueStore
+from skerry.metrics import Metrics
+from skerry.models.manifest import InstalledModel
+from skerry.models.store import ModelStore
+from skerry.pipelines.features import Decoder, FeatureExtractor
+from skerry.pipelines.install import pull_model
+
+log = logging.getLogger(__name__)
+
+
+class ModelLoader:
+    """Makes extractors: the model's files, an engine, admission, and the cache before them."""
+
+    def __init__(
+        self,
+        store: ModelStore,
+        settings: Settings,
+        *,
+        decoder: Decoder,
+        cache: KeyValueStore | None,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._decoder = decoder
+        self._cache = cache
+        self._metrics = metrics
+
+    async def load(self, name: str, *, pull: bool) -> FeatureExtractor:
+        """The extractor of an installed model; `pull` fetches one of the catalogue when absent.
+
+        Raises ModelNotFound, ModelUnavailable, SourceUnreachable, ConfigError.
+        """
+        model = await asyncio.to_thread(self._installed, name, pull=pull)
+        settings = self._settings
+        engine = await asyncio.to_thread(
+            load_engine, model, settings=settings.models, metrics=self._metrics
+        )
+        submitter = Batcher(engine, metrics=self._metrics, queue=settings.limits.queue)
+        return FeatureExtractor(
+            model.manifest,
+            submitter,
+            self._decoder,
+            cache=self._cache,
+            ttl_s=settings.cache.ttl_s,
+            metrics=self._metrics,
+        )
+
+    def _installed(self, name: str, *, pull: bool) -> InstalledModel:
+        try:
+            return self._store.get(name)
+        except ModelNotFound:
+            if not pull:
+                raise
+        log.info("The model '%s' is not here yet: pulling it", name)
+        return pull_model(self._store, name)

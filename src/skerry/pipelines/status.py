@@ -1,0 +1,185 @@
+"""What the node says of itself: parts, models, index, cache, traffic, disk."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from skerry.errors import SkerryError
+from skerry.index.base import ActiveIndex, IndexState
+from skerry.metrics import Metrics
+from skerry.pipelines.features import RESULTS
+from skerry.pipelines.images import ImageLibrary
+from skerry.pipelines.served import ServedModels
+from skerry.sql.base import Database
+
+
+@dataclass(frozen=True, slots=True)
+class PartState:
+    """Whether a part can answer, and why not."""
+
+    state: Literal["ready", "starting", "failed"]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """A model as it runs."""
+
+    name: str
+    state: str
+    default: bool
+    load_ms: float
+    task: str = ""
+    engine: str = ""
+    device: str = ""
+    precision: str = ""
+    fingerprint: str = ""
+    space: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """Work in front of the default model's engine."""
+
+    streams: int
+    queue_depth: int
+    queue_limit: int
+    batch_size_mean: float
+    inference_ms_mean: float
+
+
+@dataclass(frozen=True, slots=True)
+class DataStatus:
+    """Where the data lies, and what room is left."""
+
+    folder: str
+    free_bytes: int
+
+
+class StatusBoard:
+    """Reads the parts when it is asked; holds nothing but when the node started."""
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        library: ImageLibrary,
+        models: ServedModels,
+        index: ActiveIndex,
+        metrics: Metrics,
+        data: Path,
+        queue_limit: int,
+    ) -> None:
+        self.started_at = int(time.time())
+        self._began = time.monotonic()
+        self._db = db
+        self._library = library
+        self._models = models
+        self._index = index
+        self._metrics = metrics
+        self._data = data
+        self._queue_limit = queue_limit
+
+    def uptime_s(self) -> float:
+        """Seconds since the start."""
+        return round(time.monotonic() - self._began, 1)
+
+    def parts(self) -> dict[str, PartState]:
+        """Each part a request depends on."""
+        return {
+            "database": self._database(),
+            "models": self._default_model(),
+            "index": self._index_part(),
+        }
+
+    async def images(self) -> int:
+        """Images stored."""
+        return await self._library.table.count()
+
+    def index(self) -> IndexState:
+        """The active index."""
+        return self._index.state()
+
+    def models(self) -> list[ModelStatus]:
+        """Every model that was loaded or asked for."""
+        return [self._model(served.name) for served in self._models.all()]
+
+    def engine(self) -> EngineStatus:
+        """Load on the default model, means since the start."""
+        name = self._models.default
+        served = self._models.all()[0]
+        return EngineStatus(
+            streams=served.extractor.streams if served.extractor else 0,
+            queue_depth=int(self._sample("skerry_queue_depth", name)),
+            queue_limit=self._queue_limit,
+            batch_size_mean=round(self._mean("skerry_batch_size", name), 2),
+            inference_ms_mean=round(1e3 * self._mean("inference_duration_seconds", name), 2),
+        )
+
+    def cache_counts(self) -> dict[str, int]:
+        """Lookups of the feature cache by result."""
+        value = self._metrics.registry.get_sample_value
+        name = "skerry_cache_lookups_total"
+        return {result: int(value(name, {"result": result}) or 0) for result in RESULTS}
+
+    def data(self) -> DataStatus:
+        """The data folder."""
+        return DataStatus(str(self._data), shutil.disk_usage(self._data).free)
+
+    async def refresh_gauges(self) -> None:
+        """Bring gauges that nobody pushes up to date before they are scraped."""
+        self._metrics.images.set(await self.images())
+
+    def _database(self) -> PartState:
+        try:
+            self._db.read("SELECT 1 FROM meta LIMIT 1")
+        except SkerryError as error:
+            return PartState("failed", error.message)
+        return PartState("ready")
+
+    def _default_model(self) -> PartState:
+        served = self._models.all()[0]
+        if served.state == "ready":
+            return PartState("ready")
+        if served.state == "failed":
+            return PartState("failed", served.reason)
+        return PartState("starting", served.reason or f"loading '{served.name}'")
+
+    def _index_part(self) -> PartState:
+        state = self._index.state()
+        if state.state in ("ready", "rebuilding"):
+            # While a successor is built, the present one serves.
+            return PartState("ready")
+        if state.state == "failed":
+            return PartState("failed", state.message)
+        return PartState("starting", f"{state.state} {state.progress:.0%}, {state.lag} behind")
+
+    def _model(self, name: str) -> ModelStatus:
+        served = next(m for m in self._models.all() if m.name == name)
+        default = name == self._models.default
+        if served.extractor is None:
+            return ModelStatus(name, served.state, default, served.load_ms)
+        info = served.extractor.info
+        return ModelStatus(
+            name=name,
+            state=served.state,
+            default=default,
+            load_ms=served.load_ms,
+            task=served.extractor.manifest.task,
+            engine=info.engine,
+            device=info.device,
+            precision=info.precision,
+            fingerprint=info.fingerprint,
+            space=info.space,
+        )
+
+    def _sample(self, name: str, model: str) -> float:
+        return self._metrics.registry.get_sample_value(name, {"model": model}) or 0.0
+
+    def _mean(self, name: str, model: str) -> float:
+        count = self._sample(f"{name}_count", model)
+        return self._sample(f"{name}_sum", model) / count if count else 0.0
