@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Generator, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -23,6 +21,8 @@ from skerry.errors import (
 )
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from skerry.client import Client
 
 IMAGE_NAMES = {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -153,6 +153,9 @@ class Ingest:
         self, candidates: Iterable[Candidate], *, jobs: int
     ) -> Generator[Outcome, None, None]:
         """Store by `jobs` threads, giving outcomes as they come; closing it ends the rest."""
+        # Here and below: imported when used, since --help must not pay for it.
+        from concurrent.futures import ThreadPoolExecutor
+
         waiting = iter(candidates)
         pool = ThreadPoolExecutor(jobs, thread_name_prefix="skerry-add")
         try:
@@ -179,11 +182,15 @@ class Ingest:
 def _wait_for_some(
     running: set[Future[Outcome]],
 ) -> tuple[set[Future[Outcome]], set[Future[Outcome]]]:
+    from concurrent.futures import FIRST_COMPLETED, wait
+
     finished, still = wait(running, return_when=FIRST_COMPLETED)
     return finished, still
 
 
 def _sha256(path: Path) -> str:
+    import hashlib
+
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -113,11 +113,11 @@ def _draw(file: Path, answer: Recognition, *, first: bool) -> None:
     say(f"{style(one_line(file), bold=True)}  {style(facts, dim=True)}")
     _draw_labels(answer.labels)
     if answer.suggested_tags:
-        say("suggested tags")
+        say(style("suggested tags", bold=True))
         for suggested in answer.suggested_tags:
             say(f"  {_suggestion(suggested)}")
     if answer.similar_images:
-        say("similar images")
+        say(style("similar images", bold=True))
         similar_table(answer.similar_images)
     _draw_stages(answer.stages)
 
@@ -141,7 +141,7 @@ def _draw_stages(stages: dict[str, float]) -> None:
     whole = sum(spans.values())
     if not whole:
         return
-    say("where the time went")
+    say(style("where the time went", bold=True))
     begun = 0.0
     for name, spent in spans.items():
         drawn = style(bar(spent / whole, width=BAR_WIDTH, start=begun / whole), fg="green")

@@ -12,7 +12,7 @@ from skerry.cli.main import COMMANDS, root
 # Each costs more than the help itself.
 HEAVY = (
     "numpy", "rich", "openvino", "onnx", "onnxruntime", "starlette", "uvicorn", "httpx", "msgspec",
-    "apsw", "PIL", "watchfiles", "prometheus_client", "asyncio", "platformdirs",
+    "apsw", "PIL", "watchfiles", "prometheus_client", "asyncio", "platformdirs", "concurrent.futures",
 )  # fmt: skip
 
 
