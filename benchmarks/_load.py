@@ -1,0 +1,129 @@
+"""Send images to a URL from many clients, as fast as they are answered, and time the answers."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+BOUNDARY = "skerry-benchmark"
+MULTIPART_HEAD = (
+    f'--{BOUNDARY}\\r\\nContent-Disposition: form-data; name=\\"{{field}}\\"; '
+    'filename=\\"photo.jpg\\"\\r\\nContent-Type: image/jpeg\\r\\n\\r\\n'
+)
+LUA = """
+local paths = {%(paths)s}
+local head, tail = "%(head)s", "%(tail)s"
+local unique_every, mark = %(unique_every)d, "%(mark)s"
+local bodies, ready, sent = {}, {}, 0
+
+init = function()
+  wrk.headers["Content-Type"] = "%(content_type)s"
+  for at, path in ipairs(paths) do
+    local file = assert(io.open(path, "rb"))
+    bodies[at] = file:read("*a")
+    file:close()
+    ready[at] = wrk.format("POST", nil, nil, head .. bodies[at] .. tail)
+  end
+end
+
+request = function()
+  sent = sent + 1
+  local at = (sent - 1) %% #ready + 1
+  if unique_every > 0 and sent %% unique_every == 0 then
+    return wrk.format("POST", nil, nil, head .. bodies[at] .. mark .. sent .. tail)
+  end
+  return ready[at]
+end
+
+done = function(summary, latency)
+  local failed = summary.errors
+  print(string.format(
+    '{"requests":%%d,"seconds":%%f,"mean_ms":%%f,"p50_ms":%%f,"p95_ms":%%f,"p99_ms":%%f,"failed":%%d}',
+    summary.requests, summary.duration / 1e6, latency.mean / 1e3, latency:percentile(50) / 1e3,
+    latency:percentile(95) / 1e3, latency:percentile(99) / 1e3,
+    failed.connect + failed.read + failed.write + failed.status + failed.timeout))
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one burst of requests gave. `client_cpu_ms` is the client's own, per request."""
+
+    requests: int
+    seconds: float
+    mean_ms: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    failed: int
+    client_cpu_ms: float = 0.0
+    server_cpu_ms: float = 0.0
+
+    @property
+    def per_s(self) -> float:
+        """Requests answered a second."""
+        return self.requests / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Which bodies go where: raw, or as a multipart field; every n-th made unique by a suffix."""
+
+    url: str
+    bodies: Sequence[Path]
+    multipart_field: str = ""
+    unique_every: int = 0
+
+    def send(self, *, clients: int, seconds: int) -> Load:
+        """One burst; SystemExit when requests failed, since then the rest means nothing."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        with tempfile.TemporaryDirectory(prefix="skerry-load-") as folder:
+            script = Path(folder) / "post.lua"
+            script.write_text(LUA % self._blanks(mark=Path(folder).name))
+            load = _wrk(self.url, script, clients=clients, seconds=seconds)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if load.failed:
+            raise SystemExit(f"{load.failed} of {load.requests} requests to {self.url} failed")
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return replace(load, client_cpu_ms=1e3 * spent / max(1, load.requests))
+
+    def _blanks(self, *, mark: str) -> dict[str, object]:
+        field = self.multipart_field
+        return {
+            "paths": ", ".join(json.dumps(str(path)) for path in self.bodies),
+            "head": MULTIPART_HEAD.format(field=field) if field else "",
+            "tail": f"\\r\\n--{BOUNDARY}--\\r\\n" if field else "",
+            "content_type": f"multipart/form-data; boundary={BOUNDARY}" if field else "image/jpeg",
+            "unique_every": self.unique_every,
+            "mark": mark,
+        }
+
+
+def _wrk(url: str, script: Path, *, clients: int, seconds: int) -> Load:
+    if shutil.which("wrk") is None:
+        raise SystemExit("The load comes from wrk: apt-get install wrk, or brew install wrk")
+    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "20s"]
+    done = subprocess.run(
+        [*command, "-s", str(script), url], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0 or not done.stdout.strip():
+        raise SystemExit(f"wrk failed: {done.stderr or done.stdout}")
+    return Load(**json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def main() -> None:
+    """Try it by hand: `python benchmarks/_load.py URL FILE...`."""
+    url, *files = sys.argv[1:]
+    print(Sender(url, [Path(file) for file in files]).send(clients=16, seconds=3))
+
+
+if __name__ == "__main__":
+    main()

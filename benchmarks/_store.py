@@ -1,0 +1,72 @@
+"""Store images on a node from several clients, each one acknowledged before the next is sent."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How long storing took: in all, and from sending each image to its acknowledgement."""
+
+    seconds: float
+    latencies_ms: list[float]
+
+    @property
+    def per_s(self) -> float:
+        """Images stored a second."""
+        return len(self.latencies_ms) / self.seconds
+
+
+class Uploads:
+    """Clients that share one list of files; SystemExit when an image is not created."""
+
+    def __init__(self, url: str, paths: Sequence[Path]) -> None:
+        self._address = urlsplit(url).netloc
+        self._paths = iter(paths)
+        self._lock = threading.Lock()
+        self._latencies_ms: list[float] = []
+        self._failures: list[str] = []
+
+    @property
+    def done(self) -> int:
+        """Images acknowledged so far."""
+        return len(self._latencies_ms)
+
+    def run(self, *, clients: int, watch: Callable[[], None] | None = None) -> Stored:
+        """Store everything; `watch` is called about once a second meanwhile."""
+        began = time.perf_counter()
+        threads = [threading.Thread(target=self._client, daemon=True) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(1.0)
+                if watch is not None:
+                    watch()
+        if self._failures:
+            raise SystemExit(f"Images were not stored: {self._failures[0]}")
+        return Stored(time.perf_counter() - began, self._latencies_ms)
+
+    def _client(self) -> None:
+        connection = HTTPConnection(self._address, timeout=60)
+        while not self._failures and (path := self._next()) is not None:
+            data = path.read_bytes()
+            began = time.perf_counter()
+            connection.request("POST", f"/api/images?filename={path.name}", body=data)
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status != 201:
+                self._failures.append(f"{answer.status} {text[:300]!r}")
+            self._latencies_ms.append(1e3 * (time.perf_counter() - began))
+        connection.close()
+
+    def _next(self) -> Path | None:
+        with self._lock:
+            return next(self._paths, None)
