@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
+import textwrap
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from skerry import config, errors
 from skerry.api.app import routes
 from skerry.api.openapi import document
 from skerry.backends import BACKENDS, backend_class
-from skerry.cli.main import main as cli
+from skerry.cli.main import root as cli
 from skerry.metrics import Metrics
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
@@ -75,7 +76,7 @@ def _keys(struct: type[msgspec.Struct]) -> list[str]:
 
 def attribute_docs(struct: type) -> dict[str, str]:
     """The string that stands under each field of a class."""
-    tree = ast.parse(inspect.cleandoc(inspect.getsource(struct)))
+    tree = ast.parse(textwrap.dedent(inspect.getsource(struct)))
     body = tree.body[0].body  # type: ignore[attr-defined]
     found = {}
     for field, text in pairwise(body):

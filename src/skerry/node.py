@@ -25,6 +25,7 @@ from skerry.metrics import Metrics, Traffic
 from skerry.models.manifest import InstalledModel
 from skerry.models.store import ModelStore
 from skerry.pipelines.features import Decoder
+from skerry.pipelines.housekeeping import Housekeeping
 from skerry.pipelines.image_feed import ImageIndexFeed
 from skerry.pipelines.images import ImageLibrary
 from skerry.pipelines.install import DEFAULT_IMAGE_MODEL
@@ -36,6 +37,7 @@ from skerry.pipelines.served import ServedModels
 from skerry.pipelines.similar import SimilarImages
 from skerry.pipelines.stages import ORDER
 from skerry.pipelines.status import StatusBoard
+from skerry.sql.changes import ChangeLog
 from skerry.sql.images import ImageTable
 from skerry.sql.spaces import Space, SpaceTable
 from skerry.sql.sqlite import SqliteDatabase
@@ -95,6 +97,8 @@ class Node:
             await self._stack.aclose()
             raise
         self._starting = asyncio.create_task(self._start())
+        keeping = Housekeeping(self.keys, ChangeLog(self._db), metrics=self.metrics)
+        self._stack.callback(asyncio.create_task(keeping.run()).cancel)
 
     async def close(self) -> None:
         """Finish what was admitted, then close every part in reverse order of opening."""

@@ -12,7 +12,7 @@ import pytest
 
 from skerry import config
 from skerry.api.app import routes
-from skerry.cli.main import main as cli
+from skerry.cli.main import root as cli
 from skerry.metrics import Metrics
 
 ROOT = Path(__file__).parent.parent.parent

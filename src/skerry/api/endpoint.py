@@ -135,7 +135,7 @@ def parse_query(raw: bytes, route: Route) -> msgspec.Struct:
 
 
 def _convert(values: dict[str, object], route: Route) -> msgspec.Struct:
-    known = [field.encode_name for field in msgspec.structs.fields(route.query)]
+    known = route.query.__struct_encode_fields__
     for name in values:
         if name not in known:
             told = ", ".join(k for k in known if k != "tags") or "none"
