@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -16,7 +16,7 @@ State = Literal["ready", "catching_up", "rebuilding", "failed"]
 class Entry:
     """The latest state of one changed item: `put` with its payload, or `del`.
 
-    `vector` is float32 (size,) in the space asked for, or None when the item lacks one there.
+    `vector` is float32 (size,) in the feed's space; an item that lacks one there is left out.
     """
 
     id: int
@@ -46,16 +46,13 @@ class Feed(Protocol):
     async def after(self, seq: int, *, limit: int) -> Page:
         """The next changes after `seq`, about `limit` log entries of them.
 
-        `seq` 0 gives every living item, even where the log's start has been trimmed. At the
-        head the page is empty and its seq is the head.
+        From 0 on it gives every living item, even where old entries have been trimmed. At the
+        head the page is empty and its seq is `seq`.
         """
 
 
 BackendFactory = Callable[[Path], VectorIndex]
 """Makes a backend over a folder that belongs to it alone and may not exist yet."""
-
-Embed = Callable[[int], Awaitable[Float32 | None]]
-"""Computes the vector of an item that lacks one; None when that cannot be done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,9 +154,12 @@ class EdgeVectors:
             await self._copy(folder, builder)
             build = Build(str(folder), spec, self._tuning())
             await builder.call(encode(build), limit_s=BUILD_LIMIT_S)
+        except BaseException:
+            builder.kill()
+            raise
         finally:
             self._builder = None
-            await builder.stop(grace_s=1)
+            await builder.stop()
         successor = EdgeVectors(self._options, folder=folder)
         await successor.open(spec)
         return successor
@@ -208,7 +211,7 @@ class EdgeVectors:
 
     def _log_discarded(self, spec: CollectionSpec, reason: str) -> None:
         fields = {"collection": spec.name, "space": spec.space, "reason": reason}
-        log.warning("vector index starts empty", extra={"fields": fields})
+        log.warning("The vector index starts empty", extra={"fields": fields})
 
 
 def _is_complex(filter: Filter, spec: CollectionSpec) -> bool:

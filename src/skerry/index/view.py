@@ -1,0 +1,249 @@
+"""The index as the node's flows see it: a view of the log that is current when it is searched."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from skerry.errors import IndexUnavailable, Overloaded
+from skerry.index.applier import Applier
+from skerry.index.base import BackendFactory, Feed, IndexState, State
+from skerry.index.follower import Follower, IndexOptions
+from skerry.index.generations import Generations
+from skerry.index.serving import Serving
+from skerry.index.succession import Make, Succession
+from skerry.metrics import Metrics
+from skerry.vectors.base import CollectionSpec, Filter, Float32, Match, VectorIndex
+
+log = logging.getLogger(__name__)
+
+OPTIMISE_CHECK_S = 1.0
+OPTIMISE_AGAIN_S = 60.0
+
+
+class Index:
+    """The index of one space, an ActiveIndex.
+
+    Changes come from the feed alone, so whatever happens to the backend, another one over the
+    same folder, or over an empty one, leads to the same state.
+    """
+
+    def __init__(
+        self,
+        spec: CollectionSpec,
+        *,
+        feed: Feed,
+        factory: BackendFactory,
+        folder: Path,
+        metrics: Metrics,
+        options: IndexOptions | None = None,
+    ) -> None:
+        self._spec = spec
+        self._feed = feed
+        self._factory = factory
+        self._options = options or IndexOptions()
+        self._generations = Generations(folder)
+        self._serving = Serving()
+        self._applier = Applier(spec, feed)
+        self._follower = Follower(
+            spec,
+            serving=self._serving,
+            applier=self._applier,
+            feed=feed,
+            factory=factory,
+            generations=self._generations,
+            metrics=metrics,
+            options=self._options,
+        )
+        self._succession = Succession(
+            self._serving,
+            applier=self._applier,
+            feed=feed,
+            generations=self._generations,
+            batch=self._options.batch,
+        )
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._open = False
+
+    @property
+    def space(self) -> str:
+        """The space of its vectors."""
+        return self._spec.space
+
+    async def open(self) -> None:
+        """Start to follow the log; returns when a backend is open, or could not be opened.
+
+        Never raises for a damaged or missing index: it is rebuilt from the log. `state` says how
+        it stands, `caught_up` waits.
+        """
+        self._open = True
+        self._start(self._follower.run())
+        self._start(self._optimise_when_due())
+        await self._follower.attempted.wait()
+
+    async def close(self) -> None:
+        """Stop following, sync what was applied, end the backend."""
+        backend = await self._stop()
+        if backend is not None:
+            await backend.close()
+
+    async def destroy(self) -> None:
+        """Close, and delete what is on disk."""
+        backend = await self._stop()
+        if backend is not None:
+            await backend.destroy()
+        await asyncio.to_thread(self._generations.discard_all)
+
+    def notify(self) -> None:
+        """Something was committed."""
+        self._follower.wake()
+
+    async def search(
+        self, vector: Float32, *, limit: int, deadline: float, filter: Filter | None = None
+    ) -> list[Match]:
+        """The nearest points, with every change that was committed before the call.
+
+        `deadline` is in `loop.time()` seconds. Raises IndexUnavailable when the index cannot
+        answer by then, BadRequest and Unprocessable as the backend does.
+        """
+        self._check_open()
+        head = self._feed.head()
+        if self._serving.applied.value < head:
+            self._follower.wake()
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._serving.search(vector, limit=limit, filter=filter, at_least=head)
+        except TimeoutError:
+            raise self._late() from None
+
+    async def ready_for_writes(self, *, deadline: float) -> None:
+        """Wait while the index is `max_lag` changes behind; Overloaded at `deadline`."""
+        self._check_open()
+        wanted = self._feed.head() - self._options.max_lag
+        if self._serving.applied.value >= wanted:
+            return
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._serving.applied.reach(wanted)
+        except TimeoutError:
+            raise Overloaded(
+                f"The vector index is {self._lag()} changes behind.", retry_after_s=5
+            ) from None
+
+    async def caught_up(self, seq: int) -> None:
+        """Wait until the change `seq` is applied."""
+        self._check_open()
+        self._follower.wake()
+        await self._serving.applied.reach(seq)
+
+    async def rebuild(self) -> None:
+        """Build it anew from the log; the present one answers until the new one takes over.
+
+        Raises IndexUnavailable when the new one fails or the index is closed meanwhile. Failed
+        or cancelled, the present one stays.
+        """
+        await self._succeed(self._make_empty, why="rebuild")
+
+    async def optimise(self) -> bool:
+        """Put the points that are only scanned into the graph; False when that is not worth it.
+
+        It happens by itself once there are many. Raises as `rebuild`.
+        """
+        return await self._succeed(self._make_optimised, why="optimise")
+
+    def state(self) -> IndexState:
+        """The index as it stands now."""
+        status = self._serving.status
+        return IndexState(
+            space=self._spec.space,
+            state=self._state(),
+            points=status.points,
+            indexed=status.indexed,
+            lag=self._lag(),
+            progress=self._progress(),
+            skipped=len(self._applier.skipped),
+            message=self._follower.trouble,
+        )
+
+    def _state(self) -> State:
+        if self._serving.backend is None:
+            return "failed" if self._follower.trouble else "catching_up"
+        if self._lag() > self._options.batch:
+            return "catching_up"
+        return "ready" if self._succession.progress is None else "rebuilding"
+
+    def _progress(self) -> float:
+        if self._succession.progress is not None:
+            return self._succession.progress
+        whole = self._feed.head() - self._follower.start_seq
+        return 1.0 if whole <= 0 else max(0.0, 1 - self._lag() / whole)
+
+    def _lag(self) -> int:
+        return max(0, self._feed.head() - max(0, self._serving.applied.value))
+
+    def _late(self) -> IndexUnavailable:
+        trouble = f" {self._follower.trouble}" if self._follower.trouble else ""
+        return IndexUnavailable(
+            f"The vector index is {self._lag()} changes behind.{trouble}", retry_after_s=1
+        )
+
+    async def _succeed(self, make: Make, *, why: str) -> bool:
+        self._check_open()
+        try:
+            replaced: bool = await self._start(self._succession.run(make, why=why))
+        except asyncio.CancelledError:
+            if self._open:
+                raise
+            raise _closed() from None
+        self._follower.wake()
+        return replaced
+
+    async def _make_empty(self, folder: Path) -> VectorIndex:
+        backend = self._factory(folder)
+        await backend.open(self._applier.spec())
+        return backend
+
+    async def _make_optimised(self, folder: Path) -> VectorIndex | None:
+        backend = self._serving.backend
+        return None if backend is None else await backend.optimised(folder)
+
+    async def _optimise_when_due(self) -> None:
+        while True:
+            await asyncio.sleep(OPTIMISE_CHECK_S)
+            if not self._serving.status.optimisable or self._serving.backend is None:
+                continue
+            try:
+                await self.optimise()
+            except Exception as error:  # the present one serves on, only slower
+                fields = {"space": self.space}
+                log.exception(
+                    "The vector index was not optimised: %s", error, extra={"fields": fields}
+                )
+                await asyncio.sleep(OPTIMISE_AGAIN_S)
+
+    def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _stop(self) -> VectorIndex | None:
+        self._open = False
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._serving.applied.abandon(_closed())
+        backend, self._serving.backend = self._serving.backend, None
+        return backend
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise _closed()
+
+
+def _closed() -> IndexUnavailable:
+    return IndexUnavailable("The vector index is closed.")
