@@ -24,6 +24,9 @@ MODELS = WORK / "models"
 HERE = Path(__file__).resolve().parent
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 20.0
+DRAIN_LIMIT_S = 5.0
+DRAIN_STEP_S = 0.2
+IDLE_SHARE = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,16 @@ class Service:
         """Processor seconds it has used, its living descendants included."""
         times = [process.cpu_times() for process in self.processes()]
         return float(sum(spent.user + spent.system for spent in times))
+
+    def drain(self) -> None:
+        """Wait until it has finished what clients that have gone had asked for."""
+        deadline = time.monotonic() + DRAIN_LIMIT_S
+        spent = self.cpu_s()
+        while time.monotonic() < deadline:
+            time.sleep(DRAIN_STEP_S)
+            before, spent = spent, self.cpu_s()
+            if spent - before < IDLE_SHARE * DRAIN_STEP_S:
+                return
 
     def get(self, path: str) -> Any:
         """The JSON answer to a GET."""

@@ -82,6 +82,8 @@ def _turn(contender: Contender) -> Load:
     contender.service.resume()
     try:
         time.sleep(SETTLE_S)
-        return contender.turn()
+        load = contender.turn()
+        contender.service.drain()
+        return load
     finally:
         contender.service.pause()
