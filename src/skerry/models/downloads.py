@@ -15,7 +15,6 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 TIMEOUT_S = 30.0
-CHUNK_BYTES = 1 << 18
 REMEDY = "Check the network and pull again: what has arrived is kept and continued."
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -51,7 +50,8 @@ def check_sha256(path: Path, expected: str, *, what: str) -> None:
 
 def _continue(url: str, part: Path, *, progress: ProgressSink) -> None:
     have = part.stat().st_size if part.exists() else 0
-    headers = {"range": f"bytes={have}-"} if have else {}
+    # A compressed answer could not be continued at a byte of the file.
+    headers = {"accept-encoding": "identity"} | ({"range": f"bytes={have}-"} if have else {})
     client = httpx.Client(follow_redirects=True, timeout=TIMEOUT_S)
     with client, client.stream("GET", url, headers=headers) as response:
         _require_https(response.url)
@@ -66,7 +66,7 @@ def _continue(url: str, part: Path, *, progress: ProgressSink) -> None:
 def _store(response: httpx.Response, part: Path, *, have: int, progress: ProgressSink) -> None:
     total = have + int(response.headers.get("content-length", 0))
     with part.open("ab" if have else "wb") as file:
-        for chunk in response.iter_bytes(CHUNK_BYTES):
+        for chunk in response.iter_raw():
             file.write(chunk)
             have += len(chunk)
             progress(Progress("fetch", done_bytes=have, total_bytes=total))
