@@ -106,6 +106,12 @@ class UnsupportedMediaType(SkerryError):
     code, status = "unsupported_media_type", 415
 
 
+class RangeNotSatisfiable(BadRequest):
+    """The bytes asked for with `Range` do not exist."""
+
+    code, status = "range_not_satisfiable", 416
+
+
 class Unprocessable(SkerryError):
     """Well-formed, but refused by the model or the schema."""
 

@@ -16,7 +16,13 @@ from skerry.api.bodies import ClientGone
 from skerry.api.contract import Answer, AsgiAnswer, Exchange, Route
 from skerry.api.faults import clean, error_answer, internal_error
 from skerry.api.guard import authorise
-from skerry.errors import BadRequest, MethodNotAllowed, SkerryError, UnknownField
+from skerry.errors import (
+    BadRequest,
+    MethodNotAllowed,
+    RangeNotSatisfiable,
+    SkerryError,
+    UnknownField,
+)
 from skerry.node import Node
 
 log = logging.getLogger("skerry.http")
@@ -126,12 +132,18 @@ def parse_query(raw: bytes, route: Route) -> msgspec.Struct:
         if route.free_query and name.startswith(route.free_query):
             tags = values.setdefault("tags", {})
             assert isinstance(tags, dict)
-            tags[name.removeprefix(route.free_query)] = value
-        elif name in values or (name == "tags" and route.free_query):
-            raise BadRequest(f"The query parameter '{clean(name)[:80]}' stands twice.")
+            _set_once(tags, name.removeprefix(route.free_query), value)
+        elif name == "tags" and route.free_query:
+            raise UnknownField("Unknown query parameter 'tags'.", remedy="Write tag.NAME=value.")
         else:
-            values[name] = value
+            _set_once(values, name, value)
     return _convert(values, route)
+
+
+def _set_once(values: dict[str, object], name: str, value: str) -> None:
+    if name in values:
+        raise BadRequest(f"The query parameter '{clean(name)[:80]}' stands twice.")
+    values[name] = value
 
 
 def _convert(values: dict[str, object], route: Route) -> msgspec.Struct:
@@ -189,7 +201,12 @@ async def _send_asgi(
         if message["type"] == "http.response.start":
             status = message["status"]
             message["headers"] = [*message["headers"], *extra]
-        await send(message)
+        if status < 400:
+            await send(message)
 
     await answer.app(exchange.scope, exchange.receive, with_headers)
-    return status
+    if status < 400:
+        return status
+    # What refuses a range is a library: its text is not in our shape.
+    error = RangeNotSatisfiable("The range asked for lies outside the file or is malformed.")
+    return await send_answer(error_answer(error, exchange.request_id), exchange, send)

@@ -21,6 +21,7 @@ ERRORS = {
     409: "Contradicts what is stored.",
     413: "Body or pixels pass the bound.",
     415: "The body has a form this path does not read.",
+    416: "The range lies outside the file.",
     422: "Well-formed, but refused by the model.",
     503: "Overloaded or a part is not ready; see Retry-After.",
     507: "The disk is full; nothing was stored.",

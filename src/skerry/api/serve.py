@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import uvicorn
 import uvloop
@@ -46,6 +48,26 @@ async def _serve(settings: Settings) -> None:
             await node.close()
 
 
+class DrainingServer(uvicorn.Server):
+    """uvicorn's server, but a signal only ends `serve`: uvicorn raises it again right after.
+
+    That would end the process before the node has closed its stores.
+    """
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM begin the drain; a second SIGINT ends it."""
+        loop = asyncio.get_running_loop()
+        caught = (signal.SIGINT, signal.SIGTERM)
+        for number in caught:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in caught:
+                loop.remove_signal_handler(number)
+
+
 def _server(node: Node) -> uvicorn.Server:
     config = uvicorn.Config(
         make_app(node),
@@ -58,7 +80,7 @@ def _server(node: Node) -> uvicorn.Server:
         timeout_graceful_shutdown=DRAIN_S,
         backlog=1024,
     )
-    return uvicorn.Server(config)
+    return DrainingServer(config)
 
 
 async def _announce(node: Node) -> None:

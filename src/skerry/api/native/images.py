@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 import anyio.to_thread
@@ -20,7 +21,13 @@ from skerry.api.bodies import (
 from skerry.api.contract import Answer, AsgiAnswer, Exchange, Route, json_answer
 from skerry.api.native.idempotency import once
 from skerry.api.native.recognize import similar_json
-from skerry.api.native.uploads import check_tags, fingerprint, read_uploads, store_uploads
+from skerry.api.native.uploads import (
+    check_names,
+    check_tags,
+    fingerprint,
+    read_uploads,
+    store_uploads,
+)
 from skerry.api.native.wire import (
     ImageJson,
     ImagePatch,
@@ -34,11 +41,12 @@ from skerry.api.native.wire import (
     UploadAnswer,
     image_json,
 )
-from skerry.errors import BadRequest, UnknownField
+from skerry.errors import BadRequest, ImageNotFound, UnknownField
 from skerry.index.images import image_filter
 from skerry.sql.images import ImageFilters
 from skerry.vectors.base import Filter, Range
 
+UNIX_SECONDS = re.compile(r"-?[0-9]{1,15}")
 CACHEABLE = "private, max-age=31536000, immutable"
 
 
@@ -74,6 +82,7 @@ async def change_image(exchange: Exchange) -> Answer:
     """Change filename, uploaded_by or tags."""
     patch = await read_json(exchange, ImagePatch)
     check_tags(patch.tags)
+    check_names(patch.filename or "", patch.uploaded_by or "")
     row = await exchange.node.library.change(
         exchange.path["id"],
         filename=patch.filename,
@@ -89,11 +98,16 @@ async def delete_image(exchange: Exchange) -> Answer:
     return Answer(204)
 
 
-async def image_file(exchange: Exchange) -> AsgiAnswer:
+async def image_file(exchange: Exchange) -> Answer | AsgiAnswer:
     """The original bytes."""
     row, path = exchange.node.library.file(exchange.path["id"])
-    stat = await anyio.to_thread.run_sync(path.stat)
     headers = {"etag": f'"{row.sha256}"', "cache-control": CACHEABLE}
+    if _known(exchange, headers["etag"]):
+        return Answer(304, headers=headers)
+    try:
+        stat = await anyio.to_thread.run_sync(path.stat)
+    except FileNotFoundError:
+        raise ImageNotFound(f"Image {row.id} was removed meanwhile.") from None
     return AsgiAnswer(
         FileResponse(path, media_type=row.media_type, headers=headers, stat_result=stat)
     )
@@ -105,7 +119,7 @@ async def image_thumbnail(exchange: Exchange) -> Answer:
     row = exchange.node.library.get(exchange.path["id"])
     etag = f'"{row.sha256[:32]}-{query.size}"'
     headers = {"etag": etag, "cache-control": CACHEABLE}
-    if exchange.headers.get(b"if-none-match", b"").decode("latin-1") == etag:
+    if _known(exchange, etag):
         return Answer(304, headers=headers)
     _, data = await exchange.node.library.thumbnail(str(row.id), size=query.size)
     return Answer(200, data, media_type="image/jpeg", headers=headers)
@@ -137,6 +151,11 @@ async def search_images(exchange: Exchange) -> Answer:
             exchange.request_id,
         )
     )
+
+
+def _known(exchange: Exchange, etag: str) -> bool:
+    given = exchange.headers.get(b"if-none-match", b"").decode("latin-1").split(",")
+    return any(tag.strip().removeprefix("W/") in (etag, "*") for tag in given)
 
 
 def _search_form(form: Form) -> tuple[FilePart, int, Filter | None]:
@@ -173,7 +192,7 @@ def unix_seconds(value: int | str | None, name: str) -> int | None:
     """Integer Unix seconds from themselves or from RFC 3339."""
     if value is None or isinstance(value, int):
         return value
-    if value.lstrip("-").isdecimal() and len(value) < 16:
+    if UNIX_SECONDS.fullmatch(value):
         return int(value)
     try:
         moment = datetime.fromisoformat(value)
@@ -203,7 +222,7 @@ ROUTES = [
     Route("DELETE", "/api/images/{id}", "write", delete_image,
           "Delete an image, its vector and its file.", answers={204: None}, errors=IMAGE_ERRORS),
     Route("GET", "/api/images/{id}/file", "read", image_file, "The original bytes.",
-          answers={200: "image/*", 206: "image/*"}, errors=IMAGE_ERRORS),
+          answers={200: "image/*", 206: "image/*", 304: None}, errors=(404, 416)),
     Route("GET", "/api/images/{id}/thumbnail", "read", image_thumbnail,
           "A small JPEG of the image.", query=ThumbnailQuery,
           answers={200: "image/jpeg", 304: None}, errors=IMAGE_ERRORS),

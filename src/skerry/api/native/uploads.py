@@ -61,6 +61,12 @@ def check_tags(tags: Tags | None) -> None:
             raise BadRequest(f"Tag names and values have 1 to {MAX_TAG_TEXT} characters.")
 
 
+def check_names(filename: str, uploaded_by: str) -> None:
+    """Bound what is kept of each image as text."""
+    if len(filename) > MAX_NAME or len(uploaded_by) > MAX_NAME:
+        raise BadRequest(f"filename and uploaded_by have at most {MAX_NAME} characters.")
+
+
 def parse_tags(text: str) -> Tags:
     """Tags from a form field's JSON object."""
     tags = parse_json(text.encode("utf-8", "surrogatepass"), cast("type[Tags]", Tags))
@@ -92,8 +98,7 @@ async def read_uploads(exchange: Exchange) -> list[Upload]:
 
 def _upload(part: FilePart, *, uploaded_by: str, tags: Tags, exchange: Exchange) -> Upload:
     uploaded_by = uploaded_by or (exchange.key.name if exchange.key else "")
-    if len(part.filename) > MAX_NAME or len(uploaded_by) > MAX_NAME:
-        raise BadRequest(f"filename and uploaded_by have at most {MAX_NAME} characters.")
+    check_names(part.filename, uploaded_by)
     return Upload(part.data, clean(part.filename), clean(uploaded_by), tags)
 
 
