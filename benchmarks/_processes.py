@@ -20,6 +20,8 @@ from typing import Any
 import psutil
 from _photos import WORK
 
+from skerry.inference.cpu import ISA_LIMIT
+
 MODELS = WORK / "models"
 HERE = Path(__file__).resolve().parent
 START_LIMIT_S = 120.0
@@ -106,16 +108,21 @@ class Service:
             return text
 
 
-def start_node(data: Path, *, name: str = "node", **settings: str | int) -> Service:
-    """A node over `data` that is ready; settings as `cache_type="off"` for SKERRY_CACHE_TYPE."""
-    return until_ready(spawn_node(data, name=name, **settings), "/readyz")
+def start_node(data: Path, *, name: str = "node", isa: str = "", **settings: str | int) -> Service:
+    """A node over `data` that is ready; settings as `cache_type="off"` for SKERRY_CACHE_TYPE.
+
+    `isa` holds down the instruction set that its engine may use.
+    """
+    return until_ready(spawn_node(data, name=name, isa=isa, **settings), "/readyz")
 
 
-def spawn_node(data: Path, *, name: str = "node", **settings: str | int) -> Service:
+def spawn_node(data: Path, *, name: str = "node", isa: str = "", **settings: str | int) -> Service:
     """A node that has just been started, and does not answer yet."""
     port = free_port()
     environment = {f"SKERRY_{key.upper()}": str(value) for key, value in settings.items()}
     environment.setdefault("SKERRY_MODELS", str(MODELS))
+    if isa:
+        environment[ISA_LIMIT] = isa
     command = ["-m", "skerry", "up", "--data", str(data), "--port", str(port)]
     service = spawn(name, command, environment=environment, log=data.with_suffix(".log"))
     service.url = f"http://127.0.0.1:{port}"
