@@ -110,10 +110,11 @@ class ImageFeed:
         """Rows and vectors of those `ids` that have both."""
         if not ids:
             return []
+        # CROSS JOIN keeps this order: left to itself SQLite begins with every embedding there is.
         rows = await self._db.query(
             f"SELECT {QUALIFIED}, vector FROM json_each(?) wanted "
-            "JOIN images ON images.id = wanted.value JOIN embeddings ON kind = 'image' "
-            "AND item_id = images.id AND space = ?",
+            "CROSS JOIN images ON images.id = wanted.value CROSS JOIN embeddings "
+            "ON kind = 'image' AND item_id = images.id AND space = ?",
             (msgspec.json.encode(ids).decode(), self.space),
         )
         return [

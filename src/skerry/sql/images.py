@@ -228,8 +228,8 @@ class ImageTable:
     def _select_by_ids(self, columns: str, ids: Sequence[int]) -> list[Row]:
         # The statement's text is the same for any number of ids, so it stays prepared.
         return self._db.read(
-            f"SELECT {columns} FROM json_each(?) wanted JOIN images ON images.id = wanted.value "
-            "ORDER BY wanted.key",
+            f"SELECT {columns} FROM json_each(?) wanted "
+            "CROSS JOIN images ON images.id = wanted.value ORDER BY wanted.key",
             (msgspec.json.encode(ids).decode(),),
         )
 

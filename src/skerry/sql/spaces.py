@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from skerry.errors import Conflict, NotFound, SpaceMismatch
@@ -68,8 +69,9 @@ class SpaceTable:
         space = self.get(name)
         if space is not None and space.state == "active":
             raise Conflict(f"The space '{name}' is in use.", remedy="Activate another one first.")
-        while await self._db.write(lambda tx: _remove_vectors(tx, name)):
-            pass  # in chunks, so that other writes are not kept waiting
+        last_id: int | None = 0
+        while last_id is not None:  # in chunks, so that other writes are not kept waiting
+            last_id = await self._db.write(partial(_remove_vectors, name=name, after_id=last_id))
         await self._db.write(lambda tx: tx.execute("DELETE FROM spaces WHERE name = ?", (name,)))
 
 
@@ -95,10 +97,11 @@ def _activate(tx: Transaction, name: str) -> list[Row]:
     )
 
 
-def _remove_vectors(tx: Transaction, name: str) -> bool:
+def _remove_vectors(tx: Transaction, *, name: str, after_id: int) -> int | None:
     removed = tx.execute(
-        "DELETE FROM embeddings WHERE rowid IN "
-        "(SELECT rowid FROM embeddings WHERE space = ? LIMIT ?) RETURNING 1",
-        (name, REMOVE_CHUNK),
+        "DELETE FROM embeddings WHERE rowid IN (SELECT rowid FROM embeddings "
+        "WHERE kind = 'image' AND item_id > ? AND space = ? ORDER BY item_id LIMIT ?) "
+        "RETURNING item_id",
+        (after_id, name, REMOVE_CHUNK),
     )
-    return bool(list(removed))
+    return max((row[0] for row in removed), default=None)

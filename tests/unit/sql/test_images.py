@@ -2,9 +2,8 @@ import pytest
 
 from skerry.errors import BadRequest, Conflict
 from skerry.sql.images import ImageFilters, ImageTable, Label
-from skerry.sql.sqlite import SqliteDatabase
 
-from .conftest import SPACE, new_image, vector
+from .conftest import new_image, vector
 
 
 async def test_image_is_found_by_id_and_by_sha256_as_it_was_stored(table, add):
@@ -168,17 +167,3 @@ async def test_filter_finds_the_tags_as_they_are_after_an_update(db, table, add)
     await db.write(lambda tx: table.update(tx, row.id, tags={"shelf": "4"}))
     assert await names(table, tags={"shelf": "3"}) == ""
     assert await names(table, tags={"shelf": "4"}) == "a"
-
-
-async def test_filters_use_an_index(db: SqliteDatabase):
-    plans = [
-        "SELECT id FROM images WHERE id IN (SELECT image_id FROM image_tags WHERE name = 'a' "
-        "AND is_bool = 0 AND value = 'b')",
-        "SELECT id FROM images WHERE id IN (SELECT image_id FROM image_labels WHERE label = 'a')",
-        "SELECT id FROM images WHERE uploaded_by = 'a' ORDER BY created_at DESC, id DESC",
-        "SELECT id FROM images ORDER BY created_at DESC, id DESC LIMIT 5",
-        f"SELECT vector FROM embeddings WHERE kind = 'image' AND item_id = 1 AND space = '{SPACE}'",
-    ]
-    for sql in plans:
-        plan = " | ".join(row[3] for row in db.read(f"EXPLAIN QUERY PLAN {sql}"))
-        assert "INDEX" in plan and "TEMP B-TREE" not in plan, (sql, plan)
