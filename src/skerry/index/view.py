@@ -125,6 +125,7 @@ class Index:
         wanted = self._feed.head() - self._options.max_lag
         if self._serving.applied.value >= wanted:
             return
+        self._follower.wake()
         try:
             async with asyncio.timeout_at(deadline):
                 await self._serving.applied.reach(wanted)

@@ -56,8 +56,8 @@ class Server:
             self._serve(frame)
 
     def _serve(self, frame: Frame) -> None:
+        call = decode_call(frame.body)
         try:
-            call = decode_call(frame.body)
             if isinstance(call, Search) and call.thorough and self._begin(frame.call_id, call):
                 return
             self._channel.answer(frame.call_id, self._answer(call))
@@ -65,7 +65,9 @@ class Server:
             self._channel.fail(frame.call_id, error)
         except Exception as error:  # fail this call, keep serving; a panic ends the worker
             traceback.print_exc()
-            self._channel.fail(frame.call_id, SkerryError(f"The vector engine failed: {error}"))
+            # A change that failed leaves the collection in doubt; a search does not.
+            kind = SkerryError if isinstance(call, Search) else IndexUnavailable
+            self._channel.fail(frame.call_id, kind(f"The vector engine failed: {error}"))
 
     def _answer(self, call: Call) -> bytes:
         match call:
