@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,15 +59,16 @@ class Service:
         self.paused = False
 
     def stop(self) -> None:
-        """End it, politely at first."""
+        """End it and what it started, politely at first."""
         if self.paused:
             self.resume()
         self.process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
+        # LitServe's workers outlive their parent; the group is ours alone.
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        self.process.wait()
 
     def processes(self) -> list[psutil.Process]:
         """The program and its descendants."""

@@ -1,5 +1,4 @@
-"""How fast are images stored, as a share of decoding, inferring and writing them, and does
-memory stay flat?"""
+"""How fast are images stored, beside a bare loop, and does memory stay flat?"""
 
 from __future__ import annotations
 
@@ -137,7 +136,7 @@ def report(
                 GROWTH_TARGET_KB,
                 "KB",
                 at_most=True,
-            ),  # fmt: skip
+            ),
         ],
         tables=[_rates(floors, parts, share), _memory(resident, growth_kb)],
         plots=[
@@ -146,8 +145,8 @@ def report(
         notes=[
             setting,
             "The floor decodes, infers, writes the file and syncs it, in a bare loop of as many "
-            "threads as there are clients. Skerry also syncs the folder and the transaction, hashes, "
-            "probes, keeps the row and the vector, and indexes it before the answer is found.",
+            "threads as there are clients. Skerry also syncs the folder and the transaction, "
+            "hashes, probes, keeps the row and the vector, and indexes what it stored.",
             "The node's memory includes the feature cache, which keeps what was inferred until its "
             "bound (128 MB): that part of the growth is asked for. The vector worker holds every "
             "vector.",
