@@ -50,7 +50,9 @@ def locked(path: Path, *, on_wait: Callable[[], None]) -> Iterator[None]:
 
     `on_wait` is called once when another holds it.
     """
-    with path.open("a") as file:
+    with storage_errors(path.parent):
+        file = path.open("a")
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -49,12 +49,14 @@ def import_onnx(
         _set_outputs(model, (logits, features))
         probe = Probe(model, name, size)
     probe.check_images_are_independent()
+    width = int(probe.outputs[features].shape[1])
+    _set_outputs(model, (logits, features), widths=(classes, width))
     return ClassifierGraph(
         model=model,
         architecture="onnx",
         size=size,
         classes=classes,
-        embedding_size=probe.outputs[features].shape[1],
+        embedding_size=width,
         input=name,
         logits=logits,
         embedding=features,
@@ -167,7 +169,11 @@ def _flat_features(model: onnx.ModelProto, name: str, probe: Probe, *, notes: li
     )
 
 
-def _set_outputs(model: onnx.ModelProto, names: tuple[str, str]) -> None:
-    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in names]
+def _set_outputs(
+    model: onnx.ModelProto, names: tuple[str, str], *, widths: tuple[int, int] | None = None
+) -> None:
+    """Make `names` the outputs, of shape (n, width) where the widths are known."""
+    shapes = [None, None] if widths is None else [["n", width] for width in widths]
     del model.graph.output[:]
-    model.graph.output.extend(outputs)
+    for name, shape in zip(names, shapes, strict=True):
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))

@@ -1,4 +1,4 @@
-"""Pull one model in a process of its own: `pull_child FOLDER ENTRY_JSON`."""
+"""Pull one model in a process of its own, printing its steps: `pull_child FOLDER ENTRY_JSON`."""
 
 from __future__ import annotations
 
@@ -11,4 +11,5 @@ from skerry.models.catalogue import CatalogueEntry
 from skerry.models.store import ModelStore
 
 entry = msgspec.json.decode(sys.argv[2], type=CatalogueEntry)
-ModelStore(Path(sys.argv[1]), known={entry.name: entry}).pull(entry.name)
+store = ModelStore(Path(sys.argv[1]), known={entry.name: entry})
+store.pull(entry.name, progress=lambda step: print(step.step, flush=True))
