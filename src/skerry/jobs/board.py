@@ -68,15 +68,16 @@ class JobHandle:
         )
         if time.monotonic() - self._stored_at >= STORE_EVERY_S:
             self._stored_at = time.monotonic()
-            await self._store()
+            await self._store(self.job)
 
     async def _finish(self, state: State, message: str | None = None) -> None:
         said = self.job.message if message is None else message
-        self.job = replace(self.job, state=state, message=said, updated_at=int(time.time()))
-        await self._store()
+        ended = replace(self.job, state=state, message=said, updated_at=int(time.time()))
+        # Written first: who sees that the job has ended sees it after a restart too.
+        await self._store(ended)
+        self.job = ended
 
-    async def _store(self) -> None:
-        job = self.job
+    async def _store(self, job: Job) -> None:
         try:
             await self._db.write(lambda tx: _put(tx, job))
         except (ServiceUnavailable, StorageFull) as error:

@@ -223,7 +223,7 @@ def side_tables_agree(db: SqliteDatabase) -> None:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(operations=st.lists(OPERATIONS, max_size=25), limit=st.integers(1, 9))
 def test_following_the_log_gives_an_equal_copy(tmp_path_factory, operations, limit):
