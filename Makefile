@@ -8,6 +8,7 @@ UP_FLAGS ?=
 .PHONY: up test check format docs clean
 
 up: $(VENV)/installed
+	@$(BIN)/skerry models pull $(if $(DATA),--data $(DATA))
 	@$(BIN)/skerry up $(if $(DATA),--data $(DATA)) $(UP_FLAGS)
 
 test: $(VENV)/tested

@@ -140,6 +140,7 @@ class Node:
         self._stack.callback(remove_local_key, data, secret)
         self.keys = KeyRing(self._db, local_secret=secret)
         self._stack.push_async_callback(self.keys.store_use)
+        sync_folders(data, data.parent)
         self.jobs = JobBoard(self._db)
         await self.jobs.recover()
         self._stack.push_async_callback(self.jobs.close)
@@ -241,3 +242,13 @@ def lock_folder(data: Path) -> int:
             remedy="Stop it, or name another folder with --data.",
         ) from None
     return descriptor
+
+
+def sync_folders(*folders: Path) -> None:
+    """Make the names in these folders survive a loss of power: a new database is one of them."""
+    for folder in folders:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -18,7 +18,7 @@ from skerry.cli.progress import Progress
 from skerry.errors import SkerryError
 
 if TYPE_CHECKING:
-    from skerry.config import Settings
+    from skerry.config import ModelSettings, Settings
     from skerry.models.catalogue import CatalogueEntry
     from skerry.models.manifest import InstalledModel
     from skerry.models.progress import Progress as PullProgress
@@ -126,7 +126,8 @@ def pull(options: Options, names: tuple[str, ...]) -> None:
     and nothing is contacted for it.
     """
     store, default = _open(options)
-    pulled = [_pull(store, name) for name in names or (default,)]
+    wanted = settings_of(options).models
+    pulled = [_pull(store, name, wanted) for name in names or (default,)]
     facts = [_installed(model, default) for model in pulled]
     if options.json:
         print_json({"folder": str(store.folder), "models": facts})
@@ -135,14 +136,16 @@ def pull(options: Options, names: tuple[str, ...]) -> None:
         say(f"{model.manifest.name} is installed in {model.folder}")
 
 
-def _pull(store: ModelStore, name: str) -> InstalledModel:
+def _pull(store: ModelStore, name: str, settings: ModelSettings) -> InstalledModel:
+    from skerry.pipelines.install import pull_model
+
     with Progress(f"Pulling {name}", total=None, in_bytes=True) as bar:
 
         def show(progress: PullProgress) -> None:
             total = progress.total_bytes or None
             bar.set(progress.done_bytes, total=total, message=STEPS[progress.step])
 
-        return store.pull(name, progress=show)
+        return pull_model(store, name, settings=settings, progress=show)
 
 
 @models.command(

@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+import logging
+
+from skerry.config import ModelSettings
+from skerry.errors import SkerryError
+from skerry.inference.loading import choose
+from skerry.inference.quantize import apply_ranges
 from skerry.models.manifest import InstalledModel
 from skerry.models.progress import ProgressSink, ignore_progress
 from skerry.models.store import ModelStore
+
+log = logging.getLogger(__name__)
 
 DEFAULT_IMAGE_MODEL = "efficientnet-lite2"
 
 
 def pull_model(
-    store: ModelStore, name: str, *, progress: ProgressSink = ignore_progress
+    store: ModelStore,
+    name: str,
+    *,
+    settings: ModelSettings,
+    progress: ProgressSink = ignore_progress,
 ) -> InstalledModel:
-    """The model, fetched when it is absent; blocks.
+    """The model, fetched when it is absent, with what `precision = "auto"` chooses from.
 
-    Raises ModelNotFound, SourceUnreachable, ChecksumMismatch, StorageFull.
+    Blocks. Raises ModelNotFound, SourceUnreachable, ChecksumMismatch, StorageFull.
     """
-    return store.pull(name, progress=progress)
+    return prepare(store, store.pull(name, progress=progress), settings=settings)
+
+
+def prepare(store: ModelStore, model: InstalledModel, *, settings: ModelSettings) -> InstalledModel:
+    """Give a model its shipped INT8 variant, and measure its precisions on this CPU, once each.
+
+    A model serves in fp32 where this fails, and the log says why.
+    """
+    name = model.manifest.name
+    try:
+        if model.manifest.variant("int8") is None:
+            model = apply_ranges(store, name) or model
+        choice = choose(model, settings=settings)
+        log.info("'%s' runs in %s here: %s", name, choice.precision, choice.reason)
+    except SkerryError as error:
+        log.warning("'%s' serves in fp32 only: %s", name, error.message)
+    return model

@@ -64,4 +64,4 @@ class ModelLoader:
             if not pull:
                 raise
         log.info("The model '%s' is not here yet: pulling it", name)
-        return pull_model(self._store, name)
+        return pull_model(self._store, name, settings=self._settings.models)
