@@ -36,7 +36,7 @@ export function Chart({ title, series, history, format, ceiling, floor = 0 }) {
   };
 
   return html`<section class="card chart">
-    <h3 class="card-title">${title}</h3>
+    <h2 class="card-title">${title}</h2>
     <dl class="chart-values">
       ${series.map(({ name, value, tone }) => html`<div key=${name} class=${`chart-value ${tone}`}>
         <dt>${name}</dt><dd class="num">${shown ? format(value(shown)) : "–"}</dd>

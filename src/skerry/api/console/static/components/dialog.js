@@ -12,9 +12,10 @@ export function Dialog({ title, onClose, panel = false, children }) {
   const [titleId] = useState(() => `dialog-${(count += 1)}`);
 
   useEffect(() => {
-    const opener = document.activeElement;
-    dialog.current.showModal();
-    return () => opener?.isConnected && opener.focus({ preventScroll: true });
+    const shown = dialog.current;
+    shown.showModal();
+    // Closing before the page forgets the dialog is what gives the focus back to its opener.
+    return () => shown.close();
   }, []);
 
   const onCancel = (event) => {
@@ -26,10 +27,10 @@ export function Dialog({ title, onClose, panel = false, children }) {
   return html`<dialog ref=${dialog} class=${panel ? "dialog panel" : "dialog"} aria-labelledby=${titleId}
       onCancel=${onCancel} onClick=${onClick}>
     <div class="dialog-frame">
-      <header class="dialog-head">
+      <div class="dialog-head">
         <h2 id=${titleId}>${title}</h2>
         <button class="icon-button" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button>
-      </header>
+      </div>
       ${children}
     </div>
   </dialog>`;

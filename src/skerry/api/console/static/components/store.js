@@ -66,7 +66,7 @@ function Suggestions({ suggestions, current, busy, stored, onTake }) {
     <ul>
       ${open.slice(0, 6).map((tag) => html`<li key=${`${tag.name}=${tag.value}`}>
         <button class="suggestion" disabled=${busy} onClick=${() => onTake(tag)}>
-          <span class="suggestion-tag"><span class="tag-name">${tag.name}</span>${String(tag.value)}</span>
+          <span class="suggestion-tag"><span class="tag-name">${`${tag.name} = `}</span>${String(tag.value)}</span>
           <span class="suggestion-why num">${percent(tag.confidence)}, ${plural(tag.votes, "vote")}</span>
         </button>
       </li>`)}

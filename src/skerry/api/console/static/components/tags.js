@@ -6,7 +6,7 @@ import { Icon } from "./icons.js";
 export function TagChips({ tags }) {
   return html`<span class="chips">
     ${Object.entries(tags ?? {}).map(([name, value]) => html`<span key=${name} class="chip tag">
-      <span class="tag-name">${name}</span>${String(value)}
+      <span class="tag-name">${`${name} = `}</span>${String(value)}
     </span>`)}
   </span>`;
 }
@@ -38,7 +38,7 @@ export function TagEditor({ tags, onChange, disabled = false, label = "Tags", au
   return html`<div class="tag-editor" role="group" aria-label=${label}>
     <div class="chips">
       ${Object.entries(tags).map(([tag, content]) => html`<span key=${tag} class="chip tag">
-        <span class="tag-name">${tag}</span>${String(content)}
+        <span class="tag-name">${`${tag} = `}</span>${String(content)}
         <button type="button" class="chip-button" disabled=${disabled} aria-label=${`Remove tag ${tag}`}
           onClick=${() => remove(tag)}><${Icon} name="close" size="14" /></button>
       </span>`)}

@@ -71,7 +71,7 @@ function PhotoButtons({ onFiles, again = false }) {
   const live = cameraAvailable();
   return html`
     <${FileButton} primary=${!again} label="Photo to recognise" accept="image/*" onFiles=${onFiles}>
-      <${Icon} name="photo" /> ${again ? "Another photo" : "Choose a photo"}
+      <${Icon} name="photo" /> ${again ? "New photo" : "Choose a photo"}
     </${FileButton}>
     ${live
       ? html`<button type="button" class="button" onClick=${() => setCamera(true)}><${Icon} name="camera" /> ${again ? "Camera" : "Use the camera"}</button>`

@@ -124,7 +124,7 @@ function Totals({ status: { cache, data, engine, images, started_at: startedAt }
 function Models({ models }) {
   return html`<section class="card" aria-labelledby="models-title">
     <h2 id="models-title" class="card-title">Models</h2>
-    <div class="scroll" tabindex="0" role="region" aria-labelledby="models-title">
+    <div class="scroll" tabindex="0" role="group" aria-label="Table of models">
       <table>
         <thead><tr>
           <th scope="col">Model</th><th scope="col">Task</th><th scope="col">Precision</th><th scope="col">Engine</th>

@@ -1,0 +1,74 @@
+"""The live view, and what the console says when the node is gone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from console_page import OpenConsole, Photo, Problems, choose, expect_answer, sync_api
+
+expect = sync_api.expect
+
+
+def test_figures_move_while_one_looks(node: Any, open_console: OpenConsole, photo: Photo) -> None:
+    with node.client() as client:
+        hits = client.get("/api/status").json()["cache"]["hits"]
+        page = open_console(node.url, "live")
+        card = page.get_by_role("region", name="Node")
+        expect(card).to_contain_text(f"{hits} hits")
+        for _ in range(3):
+            answer = client.post("/api/recognize", content=photo().read_bytes())
+            assert answer.status_code == 200
+    expect(card).to_contain_text(f"{hits + 2} hits")
+    latency = page.locator(".chart").filter(has_text="P95")
+    expect(latency.locator("dd").first).to_have_text(re.compile(r"^[1-9\d.]+ ms$"))
+    line = latency.locator(".plot-line").first
+    before = line.get_attribute("d")
+    expect(line).not_to_have_attribute("d", before or "")
+
+
+def test_parts_index_and_models_are_named(node: Any, open_console: OpenConsole) -> None:
+    page = open_console(node.url, "live")
+    parts = page.get_by_role("region", name="Parts")
+    for part in ("models", "database", "index"):
+        row = parts.get_by_role("listitem").filter(has_text=re.compile(part, re.I))
+        expect(row).to_contain_text("ready")
+    expect(page.get_by_role("region", name="Search index")).to_contain_text("efficientnet")
+    model = page.get_by_role("row").filter(has_text="efficientnet-lite2")
+    expect(model).to_contain_text(re.compile("INT8|FP32|FP16|BF16"))
+    for chart in ("Throughput", "Latency", "Cache hit rate", "Queue", "Batch size", "Index lag"):
+        expect(page.get_by_role("heading", name=chart)).to_be_visible()
+
+
+def test_a_node_that_is_gone_is_said_to_be_and_its_return_noticed(
+    new_node: Any, open_console: OpenConsole, problems: Problems, photo: Photo
+) -> None:
+    problems.expect("ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE")
+    problems.expect("ERR_INCOMPLETE_CHUNKED_ENCODING")
+    node = new_node()
+    page = open_console(node.url)
+    choose(page, photo(1))
+    expect_answer(page)
+    node.kill()
+    page.get_by_role("button", name="Again").click()
+    expect(page.get_by_role("alert").first).to_contain_text("The node does not answer")
+    expect(page.get_by_role("alert").first).to_contain_text("skerry up")
+    expect(page.get_by_role("link", name="Node: Offline")).to_be_visible()
+    new_node("data", flags=("--port", node.url.rpartition(":")[2]))
+    page.get_by_role("button", name="Try again").last.click()
+    expect_answer(page)
+    expect(page.get_by_role("link", name="Node: Ready")).to_be_visible()
+
+
+def test_a_page_opened_before_the_node_answers_can_try_again(
+    node: Any, open_console: OpenConsole, problems: Problems
+) -> None:
+    problems.expect("ERR_FAILED|Failed to load")
+    page = open_console(node.url, "live")
+    expect(page.get_by_role("heading", name="Throughput")).to_be_visible()
+    page.route("**/api/session", lambda route: route.abort())
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("The node does not answer")
+    page.unroute("**/api/session")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("heading", name="Throughput")).to_be_visible()
