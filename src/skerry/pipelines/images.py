@@ -26,6 +26,7 @@ from skerry.sql.base import Database
 from skerry.sql.images import ImageRow, ImageTable, NewImage
 
 STORED_LABELS = 5
+MAX_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class ImageLibrary:
 
     def get(self, reference: str) -> ImageRow:
         """The image by id or sha256; ImageNotFound."""
-        row = self.table.get(int(reference) if reference.isdecimal() else reference)
+        row = self.table.get(_id_or_digest(reference))
         if row is None:
             raise ImageNotFound(f"No image '{reference[:80]}' is stored.")
         return row
@@ -180,3 +181,10 @@ class ImageLibrary:
             lock = self._locks[digest] = asyncio.Lock()
         async with lock:
             yield
+
+
+def _id_or_digest(reference: str) -> int | str:
+    # A number that SQLite cannot hold is no id; as a digest it is not found either.
+    if reference.isascii() and reference.isdecimal() and len(reference) < 20:
+        return min(int(reference), MAX_ID)
+    return reference

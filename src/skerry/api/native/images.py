@@ -47,6 +47,7 @@ from skerry.sql.images import ImageFilters
 from skerry.vectors.base import Filter, Range
 
 UNIX_SECONDS = re.compile(r"-?[0-9]{1,15}")
+FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
 CACHEABLE = "private, max-age=31536000, immutable"
 
 
@@ -190,12 +191,18 @@ def to_filter(wanted: SearchFilter | None) -> Filter | None:
 
 def unix_seconds(value: int | str | None, name: str) -> int | None:
     """Integer Unix seconds from themselves or from RFC 3339."""
-    if value is None or isinstance(value, int):
-        return value
-    if UNIX_SECONDS.fullmatch(value):
-        return int(value)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = int(value) if UNIX_SECONDS.fullmatch(value) else _from_rfc3339(value, name)
+    if not FIRST_SECOND <= value <= LAST_SECOND:
+        raise BadRequest(f"'{name}' lies outside the years 1 to 9999.")
+    return value
+
+
+def _from_rfc3339(text: str, name: str) -> int:
     try:
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise BadRequest(f"'{name}' is neither Unix seconds nor RFC 3339.") from None
     if moment.tzinfo is None:
