@@ -47,6 +47,7 @@ class Done:
 
     @property
     def json(self) -> Any:
+        assert self.out, self.err
         return json.loads(self.out)
 
 
@@ -127,11 +128,11 @@ def test_a_folder_is_stored_once_and_what_cannot_be_read_is_named(cli: Cli, tmp_
 
 def test_an_interrupted_run_goes_on_where_it_stopped(new_node: StartNode, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
-    for index in range(120):
+    for index in range(60):
         picture(folder / f"{index:03}.jpg")
     node = new_node()
     cli = Cli(node, tmp_path)
-    with cli.running("images", "add", folder, "--jobs", "2") as adding:
+    with cli.running("images", "add", folder, "--jobs", "1") as adding:
         while not cli("status", "--json").json["images"]:
             pass
         node.kill()
@@ -142,8 +143,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(new_node: StartNode, tmp_pa
     before = cli("status", "--json").json["images"]
     done = cli("images", "add", folder, "--json")
     assert done.code == 0
-    assert (done.json["exists"], done.json["created"]) == (before, 120 - before)
-    assert cli("status", "--json").json["images"] == 120
+    assert (done.json["exists"], done.json["created"]) == (before, 60 - before)
+    assert cli("status", "--json").json["images"] == 60
 
 
 def test_images_are_listed_by_their_marks_and_paged(cli: Cli, tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_tags_are_set_dropped_and_suggested(cli: Cli, tmp_path: Path) -> None:
     changed = cli("images", "tag", image_id, "shelf=9", "--remove", "kind", "--json").json
     assert changed["images"][0]["tags"] == {"shelf": "9"}
     suggested = cli("recognize", file, "--json").json["results"][0]["suggested_tags"]
-    assert {"name": "shelf", "value": "9"}.items() <= suggested[0].items()
+    assert ("shelf", "9") in {(tag["name"], tag["value"]) for tag in suggested}
     note = cli("images", "add", file, "--tag", "shelf=1").err
     assert "keep their tags" in note
 
@@ -317,8 +318,11 @@ def test_from_the_first_key_on_only_keys_and_this_user_are_served(
     assert [(key["name"], key["scope"]) for key in listed] == [("till-3", "infer")]
     assert secret not in json.dumps(listed)
     assert "till-3" in cli("keys", "list").out
-    assert cli("keys", "revoke", "till-3").code == 0
-    assert cli("status", SKERRY_KEY=secret, **stranger).code == 1
+    assert cli("keys", "create", "--name", "me", "--scope", "admin").code == 0
+    assert cli("keys", "revoke", "till-3").err == ""
+    revoked = cli("status", SKERRY_KEY=secret, **stranger)
+    assert (revoked.code, "revoked" in revoked.err) == (1, True)
+    assert "is open" in cli("keys", "revoke", "me").err
 
 
 def test_up_refuses_in_one_line_what_it_cannot_do(cli: Cli, tmp_path: Path) -> None:

@@ -100,17 +100,25 @@ def _state(key: Key) -> str:
 
 
 @keys.command()
-@click.argument("key", metavar="NAME|ID")
+@click.argument("reference", metavar="NAME|ID")
 @data_option
 @node_options
 @click.pass_obj
-def revoke(options: Options, key: str) -> None:
+def revoke(options: Options, reference: str) -> None:
     """End a key at once."""
-    _call(options, lambda ring: ring.revoke(key))
+    left = _call(options, lambda ring: _revoke(ring, reference))
     if options.json:
-        print_json({"revoked": key})
+        print_json({"revoked": reference})
     else:
-        say(f"Revoked '{one_line(key)}'.")
+        say(f"Revoked '{one_line(reference)}'.")
+    if not left:
+        note("No key is left: the node is open to everyone on its machine, and to nobody beyond.")
+
+
+def _revoke(ring: Keys | OfflineKeys, reference: str) -> list[Key]:
+    """Revoke, and give the keys that still count."""
+    ring.revoke(reference)
+    return [key for key in ring.list() if not key.revoked_at]
 
 
 def _call(options: Options, work: Callable[[Keys | OfflineKeys], T]) -> T:

@@ -77,6 +77,8 @@ def _index(answer: Status) -> str:
 
 def _traffic(answer: Status) -> str:
     traffic = answer.traffic
+    if not traffic.requests_per_s:
+        return f"none in the last {traffic.window_s:.0f} s"
     p50 = "-" if traffic.p50_ms is None else f"{traffic.p50_ms:.1f}"
     p95 = "-" if traffic.p95_ms is None else f"{traffic.p95_ms:.1f}"
     errors = f", {traffic.errors_per_s:.1f} errors/s" if traffic.errors_per_s else ""

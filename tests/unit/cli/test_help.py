@@ -12,7 +12,8 @@ from skerry.cli.main import COMMANDS, root
 # Each costs more than the help itself.
 HEAVY = (
     "numpy", "rich", "openvino", "onnx", "onnxruntime", "starlette", "uvicorn", "httpx", "msgspec",
-    "apsw", "PIL", "watchfiles", "prometheus_client", "asyncio", "platformdirs", "concurrent.futures",
+    "apsw", "PIL", "watchfiles", "prometheus_client", "asyncio", "platformdirs",
+    "concurrent.futures",
 )  # fmt: skip
 
 
@@ -55,6 +56,8 @@ def test_help_ends_with_the_first_commands_to_type(name: str) -> None:
 def test_every_command_and_option_says_what_it_does(name: str) -> None:
     command = ALL[name]
     assert command.help
+    names = [parameter.name for parameter in command.params]
+    assert len(set(names)) == len(names)
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{name} {parameter.opts}"
