@@ -11,15 +11,17 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 BOUNDARY = "skerry-benchmark"
 MULTIPART_HEAD = (
-    f'--{BOUNDARY}\\r\\nContent-Disposition: form-data; name=\\"{{field}}\\"; '
-    'filename=\\"photo.jpg\\"\\r\\nContent-Type: image/jpeg\\r\\n\\r\\n'
+    f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{{field}}"; filename="photo.jpg"'
+    "\r\nContent-Type: image/jpeg\r\n\r\n"
 )
+MULTIPART_TAIL = f"\r\n--{BOUNDARY}--\r\n"
 LUA = """
 local paths = {%(paths)s}
-local head, tail = "%(head)s", "%(tail)s"
+local head, tail = %(head)s, %(tail)s
 local unique_every, mark = %(unique_every)d, "%(mark)s"
 local bodies, ready, sent = {}, {}, 0
 
@@ -86,36 +88,47 @@ class Sender:
         """One burst; SystemExit when requests failed, since then the rest means nothing."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         with tempfile.TemporaryDirectory(prefix="skerry-load-") as folder:
-            script = Path(folder) / "post.lua"
-            script.write_text(LUA % self._blanks(mark=Path(folder).name))
-            load = _wrk(self.url, script, clients=clients, seconds=seconds)
+            send = self._wrk if shutil.which("wrk") else self._sockets
+            load = send(Path(folder), clients=clients, seconds=seconds)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         if load.failed:
             raise SystemExit(f"{load.failed} of {load.requests} requests to {self.url} failed")
         spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return replace(load, client_cpu_ms=1e3 * spent / max(1, load.requests))
 
-    def _blanks(self, *, mark: str) -> dict[str, object]:
+    def _order(self, *, mark: str) -> dict[str, Any]:
         field = self.multipart_field
         return {
-            "paths": ", ".join(json.dumps(str(path)) for path in self.bodies),
+            "paths": [str(path) for path in self.bodies],
             "head": MULTIPART_HEAD.format(field=field) if field else "",
-            "tail": f"\\r\\n--{BOUNDARY}--\\r\\n" if field else "",
+            "tail": MULTIPART_TAIL if field else "",
             "content_type": f"multipart/form-data; boundary={BOUNDARY}" if field else "image/jpeg",
             "unique_every": self.unique_every,
             "mark": mark,
         }
 
+    def _wrk(self, folder: Path, *, clients: int, seconds: int) -> Load:
+        order = self._order(mark=folder.name)
+        order["paths"] = ", ".join(json.dumps(path) for path in order["paths"])
+        # JSON's escapes of these texts are Lua's too.
+        order |= {name: json.dumps(order[name]) for name in ("head", "tail")}
+        script = folder / "post.lua"
+        script.write_text(LUA % order)
+        command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "20s"]
+        return _run([*command, "-s", str(script), self.url])
 
-def _wrk(url: str, script: Path, *, clients: int, seconds: int) -> Load:
-    if shutil.which("wrk") is None:
-        raise SystemExit("The load comes from wrk: apt-get install wrk, or brew install wrk")
-    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "20s"]
-    done = subprocess.run(
-        [*command, "-s", str(script), url], capture_output=True, text=True, check=False
-    )
+    def _sockets(self, folder: Path, *, clients: int, seconds: int) -> Load:
+        print("  without wrk the load comes from Python, which takes more of the processor")
+        order = self._order(mark=folder.name)
+        order |= {"url": self.url, "clients": clients, "seconds": seconds}
+        program = Path(__file__).resolve().with_name("_sockets.py")
+        return _run([sys.executable, str(program), json.dumps(order)])
+
+
+def _run(command: list[str]) -> Load:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0 or not done.stdout.strip():
-        raise SystemExit(f"wrk failed: {done.stderr or done.stdout}")
+        raise SystemExit(f"{Path(command[0]).name} failed: {done.stderr or done.stdout}")
     return Load(**json.loads(done.stdout.strip().splitlines()[-1]))
 
 
