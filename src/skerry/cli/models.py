@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from skerry.models.progress import Progress as PullProgress
     from skerry.models.store import ModelStore
 
-FIRST_MODEL = "efficientnet-lite2"
 STEPS = {
     "wait": "waiting for another process",
     "fetch": "fetching",
@@ -292,7 +291,9 @@ def _open(options: Options) -> tuple[ModelStore, str]:
 
 def first_model(settings: Settings) -> str:
     """The default model of a node that was never switched to another."""
-    return settings.models.image or FIRST_MODEL
+    from skerry.models.catalogue import DEFAULT_IMAGE_MODEL
+
+    return settings.models.image or DEFAULT_IMAGE_MODEL
 
 
 def _default(options: Options, otherwise: str) -> str:

@@ -26,6 +26,9 @@ class CatalogueEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 Catalogue = Mapping[str, CatalogueEntry]
 
+DEFAULT_IMAGE_MODEL = "efficientnet-lite2"
+"""What a node runs that was told nothing else."""
+
 LITE_CARD = """\
 EfficientNet-Lite{number}: an image classifier for mobile and edge devices (Tan & Le 2019, the
 variant of 2020 without squeeze-and-excitation and with ReLU6, which quantises well).

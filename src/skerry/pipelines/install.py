@@ -8,13 +8,12 @@ from skerry.config import ModelSettings
 from skerry.errors import SkerryError
 from skerry.inference.loading import choose
 from skerry.inference.quantize import apply_ranges
+from skerry.models.catalogue import DEFAULT_IMAGE_MODEL as DEFAULT_IMAGE_MODEL
 from skerry.models.manifest import InstalledModel
 from skerry.models.progress import ProgressSink, ignore_progress
 from skerry.models.store import ModelStore
 
 log = logging.getLogger(__name__)
-
-DEFAULT_IMAGE_MODEL = "efficientnet-lite2"
 
 
 def pull_model(
