@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from skerry.inference.base import Float32
 
+Outputs = tuple[Float32, Float32]
+"""Logits (n, classes) and embedding (n, d) of the same n images."""
+
 MIN_AGREEMENT = 0.97
 MIN_COSINE = 0.98
 """Below either, a variant is kept out of its parent's space and never chosen by `auto`."""
@@ -29,8 +32,8 @@ class Nearness:
     images: int
 
 
-def compare(outputs: tuple[Float32, Float32], reference: tuple[Float32, Float32]) -> Nearness:
-    """Compare (logits, embedding) of the same n images in two precisions."""
+def compare(outputs: Outputs, reference: Outputs) -> Nearness:
+    """Compare the outputs of the same images in two precisions."""
     same = outputs[0].argmax(axis=1) == reference[0].argmax(axis=1)
     sure = _lead(reference[0]) >= SURE
     cosines = _cosines(outputs[1], reference[1])

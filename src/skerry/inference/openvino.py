@@ -161,7 +161,7 @@ def _check_what_runs(compiled: Any, precision: str, name: str) -> None:
             remedy='Set models.precision = "auto".',
         )
     if as_asked < kinds.total():
-        log.warning(
+        log.info(
             "%d of %d layers of '%s' run in %s", as_asked, kinds.total(), name, precision,
             extra={"fields": dict(kinds)},
         )  # fmt: skip

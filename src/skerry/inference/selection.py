@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from skerry.backends import backend_class
 from skerry.errors import SkerryError
 from skerry.inference.base import Engine, Float32
-from skerry.inference.comparison import MIN_AGREEMENT, MIN_COSINE, compare
+from skerry.inference.comparison import MIN_AGREEMENT, MIN_COSINE, Outputs, compare
 from skerry.inference.cpu import Cpu, this_cpu
 from skerry.inference.probe_photos import probe_tensors
+from skerry.inference.trial import latency_ms, outputs_side_by_side
 from skerry.models.manifest import InstalledModel
 
 log = logging.getLogger(__name__)
-
-Outputs = tuple[Float32, Float32]
-
-WARM_UP_RUNS = 2
-TIMED_RUNS = 12
 
 
 class PrecisionResult(msgspec.Struct, frozen=True):
@@ -79,14 +73,14 @@ def measure_precisions(
     results = []
     for precision in _candidates(model, engine, cpu):
         try:
-            outputs, latency_ms = _measured(model, precision, engine, threads, tensors)
+            outputs, time_ms = _measured(model, precision, engine, threads, tensors)
         except SkerryError as error:
             log.warning("%s does not run here: %s", precision, error.message)
             if reference is None:
                 raise
             continue
         reference = reference or outputs
-        results.append(_judge(precision, latency_ms, outputs, reference))
+        results.append(_judge(precision, time_ms, outputs, reference))
     measurement = Measurement(
         model.manifest.name, engine, cpu.name, _digests(model), tuple(results)
     )
@@ -112,34 +106,18 @@ def _measured(
         model, precision=precision, device="cpu", threads=threads
     )
     try:
-        runs = [loaded.run(tensor[None]) for tensor in tensors]
-        logits = np.concatenate([run.logits for run in runs])
-        embedding = np.concatenate([run.embedding for run in runs])
-        return (logits, embedding), _latency_ms(loaded, tensors[:1])
+        [outputs] = outputs_side_by_side([loaded], tensors)
+        return outputs, latency_ms(loaded, tensors[0])
     finally:
         loaded.close()
 
 
-def _latency_ms(engine: Engine, image: Float32) -> float:
-    for _ in range(WARM_UP_RUNS):
-        engine.run(image)
-    times = []
-    for _ in range(TIMED_RUNS):
-        started = time.perf_counter()
-        engine.run(image)
-        times.append(time.perf_counter() - started)
-    # The fastest run: what else the cores did in the others says nothing of the precision.
-    return 1e3 * min(times)
-
-
-def _judge(
-    precision: str, latency_ms: float, outputs: Outputs, reference: Outputs
-) -> PrecisionResult:
+def _judge(precision: str, time_ms: float, outputs: Outputs, reference: Outputs) -> PrecisionResult:
     nearness = compare(outputs, reference)
     passed = nearness.sure_agreement >= MIN_AGREEMENT and nearness.mean_cosine >= MIN_COSINE
     return PrecisionResult(
         precision,
-        round(latency_ms, 3),
+        round(time_ms, 3),
         round(nearness.sure_agreement, 4),
         round(nearness.mean_cosine, 5),
         passed=precision == "fp32" or passed,
