@@ -286,8 +286,13 @@ def _files(model: InstalledModel) -> Iterator[StoredFile]:
 
 
 def _remove_strays(model: InstalledModel) -> None:
-    """Delete what the manifest no longer names; a process that has mapped it keeps it."""
+    """Delete what the manifest no longer names; a process that has mapped it keeps it.
+
+    What engines keep beside the files (compiled models, measurements) was made of them, and goes.
+    """
     kept = {MANIFEST_FILE, *(file.file for file in _files(model))}
     for path in model.folder.iterdir():
-        if path.name not in kept:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in kept:
             path.unlink()

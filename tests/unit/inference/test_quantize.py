@@ -11,10 +11,12 @@ import pytest
 from PIL import Image
 
 from skerry.backends import backend_class
+from skerry.config import ModelSettings
 from skerry.errors import BadRequest, ModelNotFound
 from skerry.inference import quantize as quantizing
 from skerry.inference.comparison import Nearness
 from skerry.inference.int8_variant import Judgement
+from skerry.inference.loading import load_engine
 from skerry.inference.quantize import apply_ranges, quantize
 from skerry.inference.ranges import measured_ranges
 from skerry.media.images import decode
@@ -192,3 +194,14 @@ def test_shipped_ranges_that_fail_here_are_not_a_default_and_it_is_said(
     assert variant is not None
     assert not variant.passed
     assert "failed their check" in caplog.text
+
+
+def test_a_model_that_has_run_can_be_quantized_and_then_runs_int8(
+    store: ModelStore, photos: list[Path]
+) -> None:
+    load_engine(store.get("tiny"), settings=ModelSettings(engine="openvino")).close()
+    quantize(store, "tiny", photos, min_agreement=0.5)
+    settings = ModelSettings(engine="openvino", precision="int8")
+    engine = load_engine(store.get("tiny"), settings=settings)
+    assert engine.info.precision == "int8"
+    assert engine.run(np.zeros((1, 3, SIZE, SIZE), np.float32)).logits.shape == (1, CLASSES)
