@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import replace
 
 from skerry.errors import Unprocessable
@@ -15,6 +14,7 @@ from skerry.vectors.base import (
     Point,
     VectorIndex,
     check_vector,
+    check_vectors,
 )
 
 log = logging.getLogger(__name__)
@@ -42,23 +42,34 @@ class Applier:
         page = await self._feed.after(after, limit=limit)
         if page.seq <= after:
             return None
-        upserts = list(self._points(entry for entry in page.entries if entry.op == "put"))
+        puts = [entry for entry in page.entries if entry.op == "put"]
+        upserts = self._usable(puts)
         present = {point.id for point in upserts}
         # What is left out may have had a vector before; it must not be found by that.
         absent = {entry.id for entry in page.entries} - present
         status = await backend.apply(Changes(page.seq, upserts, sorted(absent)))
-        self.skipped -= present | {entry.id for entry in page.entries if entry.op == "del"}
-        self.skipped |= {entry.id for entry in page.entries if entry.op == "put"} - present
+        self.skipped -= {entry.id for entry in page.entries}
+        self.skipped |= {entry.id for entry in puts} - present
         return status
 
-    def _points(self, puts: Iterable[Entry]) -> Iterable[Point]:
-        for entry in puts:
-            if entry.vector is None:
-                continue
-            try:
-                vector = check_vector(entry.vector, size=self._spec.size)
-            except Unprocessable as error:
-                fields = {"id": entry.id, "space": self._spec.space}
-                log.error("Left out of the index: %s", error.message, extra={"fields": fields})
-                continue
-            yield Point(entry.id, vector, entry.payload or {})
+    def _usable(self, puts: list[Entry]) -> list[Point]:
+        points = [
+            Point(entry.id, entry.vector, entry.payload or {})
+            for entry in puts
+            if entry.vector is not None
+        ]
+        try:
+            check_vectors([point.vector for point in points], size=self._spec.size)
+        except Unprocessable:
+            # One at a time costs more, and says which.
+            return [point for point in points if self._is_usable(point)]
+        return points
+
+    def _is_usable(self, point: Point) -> bool:
+        try:
+            check_vector(point.vector, size=self._spec.size)
+        except Unprocessable as error:
+            fields = {"id": point.id, "space": self._spec.space}
+            log.error("Left out of the index: %s", error.message, extra={"fields": fields})
+            return False
+        return True

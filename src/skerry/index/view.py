@@ -20,8 +20,8 @@ from skerry.vectors.base import CollectionSpec, Filter, Float32, Match, VectorIn
 
 log = logging.getLogger(__name__)
 
-OPTIMISE_CHECK_S = 1.0
-OPTIMISE_AGAIN_S = 60.0
+IMPROVE_CHECK_S = 1.0
+IMPROVE_AGAIN_S = 60.0
 
 
 class Index:
@@ -81,7 +81,7 @@ class Index:
         """
         self._open = True
         self._start(self._follower.run())
-        self._start(self._optimise_when_due())
+        self._start(self._improve_when_due())
         await self._follower.attempted.wait()
 
     async def close(self) -> None:
@@ -192,13 +192,18 @@ class Index:
         )
 
     async def _succeed(self, make: Make, *, why: str) -> bool:
+        """As a task of the index, so that closing it ends the work."""
         self._check_open()
         try:
-            replaced: bool = await self._start(self._succession.run(make, why=why))
+            replaced: bool = await self._start(self._replace(make, why=why))
         except asyncio.CancelledError:
             if self._open:
                 raise
             raise _closed() from None
+        return replaced
+
+    async def _replace(self, make: Make, *, why: str) -> bool:
+        replaced = await self._succession.run(make, why=why)
         self._follower.wake()
         return replaced
 
@@ -211,19 +216,31 @@ class Index:
         backend = self._serving.backend
         return None if backend is None else await backend.optimised(folder)
 
-    async def _optimise_when_due(self) -> None:
+    async def _improve_when_due(self) -> None:
         while True:
-            await asyncio.sleep(OPTIMISE_CHECK_S)
-            if not self._serving.status.optimisable or self._serving.backend is None:
-                continue
+            await asyncio.sleep(IMPROVE_CHECK_S)
             try:
-                await self.optimise()
-            except Exception as error:  # the present one serves on, only slower
+                await self._improve()
+            except Exception as error:  # the present one serves on
                 fields = {"space": self.space}
                 log.exception(
-                    "The vector index was not optimised: %s", error, extra={"fields": fields}
+                    "The vector index was not improved: %s", error, extra={"fields": fields}
                 )
-                await asyncio.sleep(OPTIMISE_AGAIN_S)
+                await asyncio.sleep(IMPROVE_AGAIN_S)
+
+    async def _improve(self) -> None:
+        status = self._serving.status
+        if self._serving.backend is None or self._lag() > self._options.batch:
+            return
+        if status.doubtful:
+            fields = {"space": self.space}
+            log.warning(
+                "The machine went down while the vector index was in use: it is rebuilt",
+                extra={"fields": fields},
+            )
+            await self._replace(self._make_empty, why="doubt")
+        elif status.optimisable:
+            await self._replace(self._make_optimised, why="optimise")
 
     def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)

@@ -98,13 +98,15 @@ class Changes:
 class CollectionStatus:
     """A collection as it stands: points held, of them in the graph index, log applied up to.
 
-    `optimisable` is true when an optimised copy would pay.
+    `optimisable` is true when an optimised copy would pay; `doubtful` when the machine went down
+    while it was in use, so that it is to be rebuilt though it can be searched.
     """
 
     points: int
     indexed: int
     applied_seq: int
     optimisable: bool = False
+    doubtful: bool = False
 
 
 class VectorIndex(Protocol):
@@ -170,6 +172,17 @@ def check_vector(vector: Float32, *, size: int) -> Float32:
     if not np.isfinite(checked).all():
         raise Unprocessable("The vector holds NaN or infinity.")
     return checked
+
+
+def check_vectors(vectors: Sequence[Float32], *, size: int) -> Float32:
+    """All vectors as one float32 (n, size); Unprocessable as `check_vector`."""
+    if any(np.shape(vector) != (size,) for vector in vectors):
+        for vector in vectors:
+            check_vector(vector, size=size)
+    matrix = np.asarray(vectors, dtype=np.float32).reshape(len(vectors), size)
+    if not np.isfinite(matrix).all():
+        raise Unprocessable("A vector holds NaN or infinity.")
+    return matrix
 
 
 def check_limit(limit: int) -> None:

@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from skerry.errors import IndexUnavailable
 from skerry.vectors.base import (
@@ -21,12 +20,14 @@ from skerry.vectors.base import (
     Match,
     check_limit,
     check_vector,
+    check_vectors,
 )
 from skerry.vectors.filters import measure
 from skerry.vectors.wire import (
     Apply,
     Build,
     Call,
+    Close,
     Copy,
     Flush,
     Open,
@@ -104,11 +105,11 @@ class EdgeVectors:
     async def apply(self, changes: Changes) -> CollectionStatus:
         """Apply changes; Unprocessable for a vector that does not fit, then nothing is applied."""
         size = self._opened().size
-        vectors = [check_vector(point.vector, size=size) for point in changes.upserts]
+        vectors = check_vectors([point.vector for point in changes.upserts], size=size)
         call = Apply(
             seq=changes.seq,
             ids=[point.id for point in changes.upserts],
-            vectors=np.concatenate(vectors).tobytes() if vectors else b"",
+            vectors=vectors.tobytes(),
             payloads=[dict(point.payload) for point in changes.upserts],
             deletes=list(changes.deletes),
         )
@@ -174,7 +175,8 @@ class EdgeVectors:
         if self._worker is None:
             return
         with suppress(IndexUnavailable):  # a worker that died has nothing to flush
-            await self.flush()
+            async with self._writing:
+                await self._call(Close(), limit_s=FLUSH_LIMIT_S)
         await self._stop()
 
     async def destroy(self) -> None:

@@ -14,6 +14,7 @@ from skerry.vectors.wire import (
     Apply,
     Build,
     Call,
+    Close,
     Copy,
     Flush,
     Open,
@@ -78,6 +79,10 @@ class Server:
                 return NO_ANSWER
             case Build():
                 _build(call)
+                return NO_ANSWER
+            case Close():
+                self._opened().close()
+                self._shard = None
                 return NO_ANSWER
             case Search():
                 return encode(self._opened().search(call))

@@ -22,6 +22,7 @@ from skerry.vectors.base import (
     Match,
     check_limit,
     check_vector,
+    check_vectors,
 )
 from skerry.vectors.filters import holds, measure
 
@@ -57,7 +58,7 @@ class ExactVectors:
     async def apply(self, changes: Changes) -> CollectionStatus:
         """Apply changes; Unprocessable for a vector that does not fit, then nothing is applied."""
         size = self._opened().size
-        vectors = [check_vector(point.vector, size=size) for point in changes.upserts]
+        vectors = check_vectors([point.vector for point in changes.upserts], size=size)
         return await asyncio.to_thread(self._apply, changes, vectors)
 
     async def search(
@@ -105,7 +106,7 @@ class ExactVectors:
     def _status(self) -> CollectionStatus:
         return CollectionStatus(len(self._ids), len(self._ids), self._applied_seq)
 
-    def _apply(self, changes: Changes, vectors: list[Float32]) -> CollectionStatus:
+    def _apply(self, changes: Changes, vectors: Float32) -> CollectionStatus:
         with self._lock:
             for point, vector in zip(changes.upserts, vectors, strict=True):
                 self._put(point.id, vector, point.payload)

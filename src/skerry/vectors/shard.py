@@ -13,6 +13,7 @@ import qdrant_edge as qe
 
 from skerry.vectors.base import CollectionSpec, CollectionStatus, Distance, FieldType
 from skerry.vectors.edge_filters import to_engine
+from skerry.vectors.in_use import InUse
 from skerry.vectors.record import Record, Unusable, read_record, write_record
 from skerry.vectors.wire import Apply, Matches, Search, Tuning
 
@@ -56,6 +57,7 @@ class Shard:
         self._folder = folder
         self._tuning = tuning
         self._engine = engine
+        self._mark = InUse(folder)
         self._points: int = engine.info().points_count
 
     def status(self) -> CollectionStatus:
@@ -66,6 +68,7 @@ class Shard:
             points=points,
             indexed=points - unindexed,
             applied_seq=self.record.applied_seq,
+            doubtful=self._mark.doubtful,
             optimisable=(
                 (scanned_bytes >= OPTIMISE_BYTES and unindexed >= points * OPTIMISE_SHARE)
                 or (self.record.deleted > max(VACUUM_POINTS, points * VACUUM_SHARE))
@@ -130,8 +133,10 @@ class Shard:
         self.flush()
 
     def close(self) -> None:
-        """Free the engine; what was not flushed is replayed from the log."""
+        """Flush and free the engine."""
+        self.flush()
         self._engine.close()
+        self._mark.remove()
 
     def _params(self, search: Search, *, filtered: bool) -> qe.SearchParams:
         if search.thorough:

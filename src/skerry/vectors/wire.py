@@ -56,6 +56,10 @@ class Flush(msgspec.Struct, tag=True, array_like=True):
     """Sync what was applied; answered by CollectionStatus."""
 
 
+class Close(msgspec.Struct, tag=True, array_like=True):
+    """Flush and free; answered by nothing."""
+
+
 class Copy(msgspec.Struct, tag=True, array_like=True):
     """Copy a flushed collection; answered by nothing."""
 
@@ -71,7 +75,7 @@ class Build(msgspec.Struct, tag=True, array_like=True):
     tuning: Tuning
 
 
-Call = Open | Apply | Search | Status | Flush | Copy | Build
+Call = Open | Apply | Search | Status | Flush | Close | Copy | Build
 
 
 class Opened(msgspec.Struct, array_like=True):

@@ -345,6 +345,27 @@ async def test_folder_deleted_under_a_running_index_is_built_anew(edge_setting):
     assert await setting.ids() == {1, 2, 3}
 
 
+async def test_index_in_use_when_the_machine_went_down_is_searched_and_rebuilt(
+    edge_setting, caplog
+):
+    setting = edge_setting
+    await setting.index.open()
+    for item_id in range(50):
+        setting.journal.put(item_id)
+    await setting.index.caught_up(50)
+    await setting.backends.made[-1].flush()
+    os.kill(setting.backends.pid, signal.SIGKILL)
+    await setting.index.close()
+    (setting.folder / "gen-0001" / "in-use").write_text("an earlier boot")
+    setting.make_index()
+    await setting.index.open()
+    assert await setting.ids() == set(range(50))
+    await until(lambda: (setting.folder / "current").read_text() == "gen-0002")
+    assert await setting.ids() == set(range(50))
+    assert "went down" in caplog.text
+    assert not (await setting.backends.made[-1].status()).doubtful
+
+
 async def test_many_scanned_points_are_put_into_the_graph_while_searches_go_on(tmp_path):
     size = 1024
     quick = EdgeVectors.Options(m=8, ef_construct=32)
