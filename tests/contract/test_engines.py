@@ -179,24 +179,63 @@ def test_bf16_runs_in_bf16_or_is_refused(model: InstalledModel) -> None:
             load("openvino", model, "bf16")
 
 
-def test_a_compiled_model_is_kept_and_used_again(model: InstalledModel, tmp_path: Path) -> None:
+def kept_files(folder: Path) -> dict[str, int]:
+    return {str(p): p.stat().st_mtime_ns for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_compiled_model_is_kept_and_used_again(
+    kind: str, model: InstalledModel, tmp_path: Path
+) -> None:
     cache = tmp_path / "compiled"
-    first = load("openvino", model, cache_folder=cache).run(tiny_images(2)).logits
-    stored = {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
+    cache.mkdir()
+    plain = load(kind, model).run(tiny_images(2)).logits
+    first = load(kind, model, cache_folder=cache).run(tiny_images(2)).logits
+    stored = kept_files(cache)
     assert stored
-    again = load("openvino", model, cache_folder=cache).run(tiny_images(2)).logits
-    assert {path.name: path.stat().st_mtime_ns for path in cache.iterdir()} == stored
-    np.testing.assert_allclose(first, again, atol=1e-6)
+    again = load(kind, model, cache_folder=cache).run(tiny_images(2)).logits
+    assert kept_files(cache) == stored
+    np.testing.assert_allclose(first, plain, atol=1e-5)
+    np.testing.assert_array_equal(first, again)
 
 
-def test_a_damaged_compiled_model_is_compiled_anew(model: InstalledModel, tmp_path: Path) -> None:
+def test_a_compiled_model_is_not_used_for_other_weights(kind: str, tmp_path: Path) -> None:
     cache = tmp_path / "compiled"
-    expected = load("openvino", model, cache_folder=cache).run(tiny_images(2)).logits
-    for path in cache.iterdir():
-        path.chmod(0o644)
-        path.write_bytes(b"garbage" * 100)
-    got = load("openvino", model, cache_folder=cache).run(tiny_images(2)).logits
-    np.testing.assert_allclose(got, expected, atol=1e-6)
+    cache.mkdir()
+    one, other = install_tiny(tmp_path / "a"), install_tiny(tmp_path / "b", seed=9)
+    load(kind, one, cache_folder=cache)
+    expected = load(kind, other).run(tiny_images(2)).logits
+    got = load(kind, other, cache_folder=cache).run(tiny_images(2)).logits
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_a_damaged_compiled_model_is_not_used(
+    kind: str, model: InstalledModel, tmp_path: Path
+) -> None:
+    cache = tmp_path / "compiled"
+    cache.mkdir()
+    expected = load(kind, model, cache_folder=cache).run(tiny_images(2)).logits
+    for path in kept_files(cache):
+        Path(path).chmod(0o644)
+        Path(path).write_bytes(b"garbage" * 100)
+    got = load(kind, model, cache_folder=cache).run(tiny_images(2)).logits
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_an_unwritable_cache_folder_costs_speed_and_not_service(
+    model: InstalledModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    absent = tmp_path / "absent"
+    assert load("onnx", model, cache_folder=absent).run(tiny_images(1)).logits.shape == (1, CLASSES)
+    assert "weights are not shared" in caplog.text
+
+
+def test_processes_share_the_packed_weights(model: InstalledModel, tmp_path: Path) -> None:
+    maps = Path("/proc/self/maps")
+    if not maps.is_file():
+        pytest.skip("no /proc here")
+    engine = load("onnx", model, cache_folder=tmp_path)
+    assert engine.run(tiny_images(1)).logits.shape == (1, CLASSES)
+    assert "packed.weights" in maps.read_text()
 
 
 WATCHED_IMPORT = """

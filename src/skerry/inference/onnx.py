@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ from skerry.errors import ConfigError, ModelUnavailable
 from skerry.inference.base import EngineOutput, Float32
 from skerry.inference.cpu import usable_cores
 from skerry.inference.identity import engine_info, stored_variant
+from skerry.inference.onnx_packed import packed_session, session_options
 from skerry.models.manifest import InstalledModel
-
-log = logging.getLogger(__name__)
 
 PROVIDERS = {
     "cpu": ("CPUExecutionProvider", "skerry"),
@@ -24,7 +22,6 @@ PROVIDERS = {
 }
 PRECISIONS = ("fp32", "int8")
 ACCELERATOR_MAX_BATCH = 16
-ERRORS_ONLY = 3
 
 
 class OnnxEngine:
@@ -43,7 +40,6 @@ class OnnxEngine:
         threads: int = 0,
         cache_folder: Path | None = None,
     ) -> None:
-        del cache_folder  # a session is built in a fraction of a second and keeps no cache
         _check(precision, device)
         self.info = engine_info(model, precision=precision, engine="onnx", device=device)
         # Each caller's thread computes its own image: that beats sharing one image by threads.
@@ -51,8 +47,13 @@ class OnnxEngine:
         self.max_batch = 1 if device == "cpu" else ACCELERATOR_MAX_BATCH
         self._input = model.manifest.input
         self._outputs = [model.manifest.logits, model.manifest.embedding]
-        path = model.path(stored_variant(model, precision))
-        self._session: Any = _session(path, device=device, name=self.info.model)
+        variant = stored_variant(model, precision)
+        path = model.path(variant)
+        self._session: Any = None
+        if device == "cpu" and cache_folder is not None:
+            self._session = packed_session(path, cache_folder, digest=variant.sha256)
+        if self._session is None:
+            self._session = _session(path, device=device, name=self.info.model)
 
     def run(self, batch: Float32) -> EngineOutput:
         """Run float32 (n, 3, size, size); ModelUnavailable when the engine fails."""
@@ -88,13 +89,9 @@ def _check(precision: str, device: str) -> None:
 
 
 def _session(path: Path, *, device: str, name: str) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = ERRORS_ONLY
     wanted = PROVIDERS[device][0]
     try:
-        session = ort.InferenceSession(path, options, providers=[wanted])
+        session = ort.InferenceSession(path, session_options(), providers=[wanted])
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise ModelUnavailable(
             f"ONNX Runtime cannot read {path.name} of model '{name}': {error}",
