@@ -1,0 +1,327 @@
+"""kill -9 a node, or its vector worker, amid adds, patches and deletes; check what it then holds.
+
+Run from the repository's root: `python tests/proofs/crash.py --rounds 100`. Exit code 1, and the
+data folder kept, when an acknowledged image is lost or doubled, a deleted one is back, or rows,
+files and vectors disagree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from ledger import Image, Ledger
+
+from fast_model import ENVIRON, install_fast_model
+from running_node import RunningNode, start_node, wait_ready
+
+CLIENTS = 6
+KEPT = 60
+NEAR = 0.9999
+SAMPLE = 40
+CATCH_UP_S = 30.0
+
+
+@dataclass
+class Proof:
+    """The state of one run."""
+
+    folder: Path
+    ledger: Ledger = field(default_factory=Ledger)
+    counts: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+
+    def start(self, *, ready: bool = True) -> RunningNode:
+        """A node over the same data folder as before."""
+        models = install_fast_model(self.folder / "models")
+        return start_node(self.folder / "data", models=models, environ=ENVIRON, ready=ready)
+
+    def wrong(self, message: str) -> None:
+        """Note a violation."""
+        self.violations.append(message)
+        print(f"VIOLATION: {message}", flush=True)
+
+
+class Client:
+    """One client: adds, patches and deletes images of its own, one at a time."""
+
+    def __init__(self, proof: Proof, http: httpx.AsyncClient, mine: list[Image]) -> None:
+        self._proof = proof
+        self._http = http
+        self._mine = mine
+
+    async def work(self) -> None:
+        """Go on until the node is gone."""
+        with suppress(httpx.TransportError):
+            while True:
+                await self._step()
+
+    async def _step(self) -> None:
+        stored = [image for image in self._mine if image.id is not None]
+        gone = [image for image in self._mine if image.id is None]
+        choice = random.random()
+        if stored and choice < 0.2:
+            await self._patch(random.choice(stored))
+        elif stored and choice < 0.45:
+            await self._delete(random.choice(stored))
+        elif gone and choice < 0.55:
+            await self._add(random.choice(gone))
+        else:
+            image = self._proof.ledger.new_image()
+            self._mine.append(image)
+            await self._add(image)
+
+    async def _add(self, image: Image) -> None:
+        image.pending = "add"
+        answer = await self._send("POST", "/api/images", content=image.data)
+        if answer.status_code not in (200, 201):
+            self._refused(image, answer)
+            return
+        result = answer.json()["images"][0]
+        if answer.status_code == 200 or result["id"] in image.former_ids:
+            self._proof.wrong(f"{image.digest} was absent, and the node says {result}")
+        image.id, image.version, image.pending = result["id"], 0, ""
+        if random.random() < 0.3:
+            await self._find(image)
+
+    async def _patch(self, image: Image) -> None:
+        image.pending = "patch"
+        tags = {"version": image.version + 1}
+        answer = await self._send("PATCH", f"/api/images/{image.id}", json={"tags": tags})
+        if answer.status_code != 200:
+            self._refused(image, answer)
+            return
+        image.version, image.pending = image.version + 1, ""
+
+    async def _delete(self, image: Image) -> None:
+        assert image.id is not None
+        image.pending = "delete"
+        answer = await self._send("DELETE", f"/api/images/{image.id}")
+        if answer.status_code != 204:
+            self._refused(image, answer)
+            return
+        image.former_ids.add(image.id)
+        image.id, image.pending = None, ""
+
+    async def _find(self, image: Image) -> None:
+        answer = await self._send("POST", "/api/images/search", files={"file": ("x", image.data)})
+        if answer.status_code == 200:
+            check_found(self._proof, image, answer.json()["similar_images"], "under load")
+
+    async def _send(self, method: str, path: str, **body: Any) -> httpx.Response:
+        answer = await self._http.request(method, path, **body)
+        self._proof.counts[f"{method} {answer.status_code}"] += 1
+        return answer
+
+    def _refused(self, image: Image, answer: httpx.Response) -> None:
+        """A 503 promises nothing, so the image is left alone; whatever else is a violation."""
+        self._mine.remove(image)
+        if answer.status_code != 503:
+            self._proof.wrong(f"{image.pending} was answered {answer.status_code}: {answer.text}")
+
+
+def check_found(proof: Proof, image: Image, matches: list[dict[str, Any]], when: str) -> None:
+    """A search for the image's own bytes has it, whole, or not at all when it is not stored."""
+    found = {match["id"]: match["similarity_score"] for match in matches}
+    if image.id is not None and found.get(image.id, 0.0) < NEAR:
+        proof.wrong(f"{image.digest} ({image.id}) is not found by itself {when}: {found}")
+    for former in image.former_ids & found.keys():
+        proof.wrong(f"{image.digest} was deleted as {former}, and is found {when}")
+
+
+async def load(proof: Proof, node: RunningNode, *, seconds: float, victim: str) -> None:
+    """Clients at work until the node has been killed after `seconds`."""
+    shares: list[list[Image]] = [[] for _ in range(CLIENTS)]
+    for index, image in enumerate(proof.ledger.images):
+        if not image.pending:
+            shares[index % CLIENTS].append(image)
+    async with httpx.AsyncClient(base_url=node.url, timeout=30, trust_env=False) as http:
+        clients = [asyncio.create_task(Client(proof, http, mine).work()) for mine in shares]
+        await asyncio.sleep(seconds)
+        if victim == "worker":
+            kill_worker(proof, node)
+            await asyncio.sleep(seconds)
+        node.process.kill()
+        await asyncio.gather(*clients)
+    node.process.wait()
+
+
+def kill_worker(proof: Proof, node: RunningNode) -> None:
+    """kill -9 the process that holds the vectors."""
+    for child in psutil.Process(node.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "skerry.vectors.edge_worker" in child.cmdline():
+                child.send_signal(signal.SIGKILL)
+                proof.counts["workers killed"] += 1
+
+
+def check(proof: Proof, node: RunningNode, *, everything: bool) -> None:
+    """Hold the node's rows, files, vectors and searches against the ledger."""
+    open_before = [image for image in proof.ledger.images if image.pending]
+    with node.client() as client:
+        rows = all_rows(proof, client)
+        for message in proof.ledger.settle(rows):
+            proof.wrong(message)
+        images = proof.ledger.images
+        if not everything:
+            others = random.sample(images, min(SAMPLE, len(images)))
+            images = list(dict.fromkeys([*open_before, *others]))
+        for image in images:
+            check_image(proof, client, image)
+        check_counts(proof, client, node, rows)
+    proof.counts["images checked"] += len(images)
+
+
+def all_rows(proof: Proof, client: httpx.Client) -> dict[str, dict[str, Any]]:
+    """Every listed row by digest; none may stand twice."""
+    rows: dict[str, dict[str, Any]] = {}
+    query: dict[str, Any] = {"limit": 37}
+    seen = 0
+    while True:
+        page = client.get("/api/images", params=query).json()
+        for row in page["images"]:
+            seen += 1
+            if row["sha256"] in rows:
+                proof.wrong(f"{row['sha256']} stands twice in the list")
+            rows[row["sha256"]] = row
+        if page["next"] is None:
+            break
+        query["cursor"] = page["next"]
+    if page["total"] != seen:
+        proof.wrong(f"the list has {seen} images, its total is {page['total']}")
+    return rows
+
+
+def check_image(proof: Proof, client: httpx.Client, image: Image) -> None:
+    """One image: row, file and search agree with each other and with the ledger."""
+    reference = image.digest if image.id is None else image.id
+    row = client.get(f"/api/images/{reference}")
+    file = client.get(f"/api/images/{image.digest}/file")
+    expected = 404 if image.id is None else 200
+    if (row.status_code, file.status_code) != (expected, expected):
+        proof.wrong(f"{image.digest}: row {row.status_code}, file {file.status_code}, {expected}")
+    elif expected == 200 and hashlib.sha256(file.content).hexdigest() != image.digest:
+        proof.wrong(f"{image.digest}: the file has other bytes")
+    for former in image.former_ids:
+        if client.get(f"/api/images/{former}").status_code != 404:
+            proof.wrong(f"{image.digest} was deleted as {former}, and is there")
+    search = client.post("/api/images/search", files={"file": ("x", image.data)})
+    if search.status_code != 200:
+        proof.wrong(f"a search was answered {search.status_code}: {search.text}")
+    else:
+        check_found(proof, image, search.json()["similar_images"], "after the crash")
+
+
+def check_counts(
+    proof: Proof, client: httpx.Client, node: RunningNode, rows: dict[str, dict[str, Any]]
+) -> None:
+    """As many vectors as rows once the index has caught up, and exactly the rows' files."""
+    end = time.monotonic() + CATCH_UP_S
+    while True:
+        index = client.get("/api/status").json()["index"]
+        if (index["lag"] == 0 and index["state"] == "ready") or time.monotonic() > end:
+            break
+        time.sleep(0.02)
+    if (index["points"], index["lag"]) != (len(rows), 0):
+        proof.wrong(f"{len(rows)} rows, and the index says {index}")
+    files = {path.name for path in (node.data / "blobs").glob("[0-9a-f][0-9a-f]/*")}
+    if files != rows.keys():
+        lost, left = rows.keys() - files, files - rows.keys()
+        proof.wrong(f"files lost: {sorted(lost)}, left over: {sorted(left)}")
+    if left := list((node.data / "blobs" / "incoming").iterdir()):
+        proof.wrong(f"half-written files are left: {left}")
+
+
+def trim(proof: Proof, node: RunningNode) -> None:
+    """Delete some, so that the hundredth round is as quick as the first."""
+    with node.client() as client:
+        for image in proof.ledger.forget_some(keep=KEPT):
+            assert image.id is not None
+            client.delete(f"/api/images/{image.id}").raise_for_status()
+            image.former_ids.add(image.id)
+            image.id = None
+
+
+def one_round(proof: Proof) -> str:
+    """Start, load, kill, start again, check; what was killed."""
+    victim = random.choices(("node", "worker", "start"), (6, 3, 1))[0]
+    node = proof.start(ready=False)
+    try:
+        if victim == "start":
+            time.sleep(random.uniform(0, 0.5))
+            node.kill()
+        else:
+            wait_ready(node)
+            trim(proof, node)
+            asyncio.run(load(proof, node, seconds=random.uniform(0.05, 1.0), victim=victim))
+        node = proof.start()
+        check(proof, node, everything=False)
+    finally:
+        node.kill()
+    return victim
+
+
+def run(proof: Proof, rounds: int) -> None:
+    """All rounds, then a look at every image there ever was."""
+    for number in range(1, rounds + 1):
+        began = time.monotonic()
+        victim = one_round(proof)
+        proof.counts[f"rounds: {victim} killed"] += 1
+        stored = len(proof.ledger.stored())
+        took = time.monotonic() - began
+        print(f"round {number}: {victim} killed, {stored} stored, {took:.1f} s", flush=True)
+        if proof.violations:
+            return
+    node = proof.start()
+    try:
+        check(proof, node, everything=True)
+    finally:
+        node.kill()
+
+
+def main() -> int:
+    """Run the proof; 0 when nothing was violated."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=None, help="of the choices, not of the timing")
+    arguments = parser.parse_args()
+    random.seed(arguments.seed)
+    folder = Path(tempfile.mkdtemp(prefix="skerry-crash-"))
+    proof = Proof(folder)
+    began = time.monotonic()
+    run(proof, arguments.rounds)
+    report = {
+        "rounds": arguments.rounds,
+        "seconds": round(time.monotonic() - began, 1),
+        "images ever sent": len(proof.ledger.images),
+        "violations": len(proof.violations),
+        **dict(sorted(proof.counts.items())),
+    }
+    print(json.dumps(report, indent=1))
+    if proof.violations:
+        print(f"The data folder is kept: {folder}", file=sys.stderr)
+        return 1
+    shutil.rmtree(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
