@@ -111,6 +111,16 @@ def test_the_keyboard_alone_is_enough(node: Any, open_console: OpenConsole, phot
     expect(page.get_by_role("button", name="New photo")).to_be_focused()
 
 
+def test_a_photo_put_away_leads_back_to_the_first_screen(
+    node: Any, open_console: OpenConsole, photo: Photo
+) -> None:
+    page = open_console(node.url)
+    choose(page, photo())
+    expect_answer(page)
+    page.get_by_role("button", name="Put the photo away").click()
+    expect(page.get_by_role("button", name="Choose a photo")).to_be_visible()
+
+
 def test_what_is_no_image_is_refused_with_a_remedy(
     node: Any, open_console: OpenConsole, problems: Problems, tmp_path: Path
 ) -> None:

@@ -6,13 +6,14 @@ import { percent, plural } from "../lib/format.js";
 import { changeQuery } from "../lib/route.js";
 import { Icon } from "./icons.js";
 import { ErrorNotice } from "./notice.js";
-import { TagChips, TagEditor } from "./tags.js";
+import { TagChips, TagEditor, TagText } from "./tags.js";
 
 export function StorePanel({ recognition }) {
   const { can, announce, changes } = useConsole();
   const [tags, setTags] = useState({});
   const [state, setState] = useState({ busy: false, error: null });
   const { answer, stored, file } = recognition;
+  const waiting = state.busy || !answer; // The panel keeps its place while the answer is on its way.
 
   useEffect(() => {
     setTags({});
@@ -38,11 +39,11 @@ export function StorePanel({ recognition }) {
   return html`<section class="card store" aria-labelledby="store-title">
     <h2 id="store-title" class="card-title">${stored ? "In the collection" : "Store this photo"}</h2>
     ${stored && html`<${StoredLine} stored=${stored} />`}
-    <${Suggestions} suggestions=${answer.suggested_tags} current=${stored?.tags ?? {}} busy=${state.busy}
+    <${Suggestions} suggestions=${answer?.suggested_tags ?? []} current=${stored?.tags ?? {}} busy=${waiting}
       stored=${Boolean(stored)} onTake=${({ name, value }) => store({ ...tags, [name]: value })} />
-    <${TagEditor} tags=${tags} onChange=${setTags} disabled=${state.busy} />
+    <${TagEditor} tags=${tags} onChange=${setTags} disabled=${waiting} />
     ${state.error && html`<${ErrorNotice} error=${state.error} />`}
-    ${(!stored || Object.keys(tags).length > 0) && html`<button class="button primary wide" disabled=${state.busy}
+    ${(!stored || Object.keys(tags).length > 0) && html`<button class="button primary wide" disabled=${waiting}
       onClick=${() => store(tags)}>
       <${Icon} name=${stored ? "tag" : "plus"} /> ${stored ? "Add these tags" : "Store this photo"}
     </button>`}
@@ -66,7 +67,7 @@ function Suggestions({ suggestions, current, busy, stored, onTake }) {
     <ul>
       ${open.slice(0, 6).map((tag) => html`<li key=${`${tag.name}=${tag.value}`}>
         <button class="suggestion" disabled=${busy} onClick=${() => onTake(tag)}>
-          <span class="suggestion-tag"><span class="tag-name">${`${tag.name} = `}</span>${String(tag.value)}</span>
+          <span class="suggestion-tag"><${TagText} name=${tag.name} value=${tag.value} /></span>
           <span class="suggestion-why num">${percent(tag.confidence)}, ${plural(tag.votes, "vote")}</span>
         </button>
       </li>`)}

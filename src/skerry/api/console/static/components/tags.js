@@ -5,10 +5,14 @@ import { Icon } from "./icons.js";
 
 export function TagChips({ tags }) {
   return html`<span class="chips">
-    ${Object.entries(tags ?? {}).map(([name, value]) => html`<span key=${name} class="chip tag">
-      <span class="tag-name">${`${name} = `}</span>${String(value)}
+    ${Object.entries(tags ?? {}).map(([name, value]) => html`<span key=${name} class="chip tag" title=${`${name} = ${value}`}>
+      <${TagText} name=${name} value=${value} />
     </span>`)}
   </span>`;
+}
+
+export function TagText({ name, value }) {
+  return html`<span class="tag-text"><span class="tag-name">${`${name} = `}</span>${String(value)}</span>`;
 }
 
 /** Edits `tags` (name → value); `onChange` gets the whole new object. */
@@ -38,7 +42,7 @@ export function TagEditor({ tags, onChange, disabled = false, label = "Tags", au
   return html`<div class="tag-editor" role="group" aria-label=${label}>
     <div class="chips">
       ${Object.entries(tags).map(([tag, content]) => html`<span key=${tag} class="chip tag">
-        <span class="tag-name">${`${tag} = `}</span>${String(content)}
+        <${TagText} name=${tag} value=${content} />
         <button type="button" class="chip-button" disabled=${disabled} aria-label=${`Remove tag ${tag}`}
           onClick=${() => remove(tag)}><${Icon} name="close" size="14" /></button>
       </span>`)}

@@ -29,6 +29,7 @@ export function share(value) {
 
 export function milliseconds(value) {
   if (value == null) return "–";
+  if (value >= 1000) return `${(value / 1000).toFixed(2)} s`;
   if (value >= 100) return `${value.toFixed(0)} ms`;
   return value >= 10 ? `${value.toFixed(1)} ms` : `${value.toFixed(2)} ms`;
 }

@@ -139,8 +139,11 @@ function Result({ recognition, onFiles }) {
               <${Icon} name="refresh" /> Again
             </button>`}
           </div>
+          <button class="icon-button put-away" aria-label="Put the photo away" title="Put the photo away" onClick=${recognition.clear}>
+            <${Icon} name="close" />
+          </button>
         </section>
-        ${answer && html`<${StorePanel} recognition=${recognition} />`}
+        ${phase !== "failed" && html`<${StorePanel} recognition=${recognition} />`}
       </div>
       ${phase === "failed" && html`<div class="result-failed">
         <${ErrorNotice} error=${error} onRetry=${retry} />

@@ -4,7 +4,7 @@ import { html } from "../vendor/htm-preact.js";
 import { Chart } from "../components/chart.js";
 import { Icon } from "../components/icons.js";
 import { Empty, Loading } from "../components/notice.js";
-import { bytes, dateTime, duration, integer, milliseconds, percent } from "../lib/format.js";
+import { bytes, dateTime, duration, integer, milliseconds, percent, plural } from "../lib/format.js";
 
 const number = (digits) => (value) => (value == null ? "–" : value.toFixed(value >= 100 ? 0 : digits));
 const lookups = ({ cache }) => cache.hits + cache.misses + cache.shared;
@@ -13,6 +13,7 @@ const CHARTS = [
   {
     title: "Throughput",
     format: (value) => `${number(1)(value)} /s`,
+    floor: 1,
     series: [
       { name: "requests", tone: "tone-1", value: ({ status }) => status.traffic.requests_per_s },
       { name: "errors", tone: "tone-bad", value: ({ status }) => status.traffic.errors_per_s },
@@ -101,9 +102,11 @@ function Index({ index, images }) {
       <dt>State</dt><dd>${index.state.replaceAll("_", " ")}</dd>
       <dt>Lag</dt><dd class="num">${index.lag === 0 ? "none" : `${integer(index.lag)} changes behind`}</dd>
       <dt>Vectors</dt><dd class="num">${integer(index.points)} of ${integer(images)} images</dd>
+      ${index.skipped > 0 && html`<dt>Left out</dt><dd class="num">${plural(index.skipped, "image")}</dd>`}
       <dt>Space</dt><dd>${index.space || "–"}</dd>
     </dl>
     ${working && html`<progress max="1" value=${index.progress} aria-label="Progress of the index"></progress>`}
+    ${index.message && html`<p class="hint">${index.message}</p>`}
   </section>`;
 }
 
@@ -112,7 +115,7 @@ function Totals({ status: { cache, data, engine, images, started_at: startedAt }
     <h2 id="node-title" class="card-title">Node</h2>
     <dl class="facts">
       <dt>Images</dt><dd class="num">${integer(images)}</dd>
-      <dt>Cache</dt><dd class="num">${cache.type}: ${integer(cache.hits)} hits, ${integer(cache.misses)} misses${cache.shared ? `, ${integer(cache.shared)} shared` : ""}</dd>
+      <dt>Cache</dt><dd class="num">${cache.type}: ${plural(cache.hits, "hit")}, ${plural(cache.misses, "miss", "misses")}${cache.shared ? `, ${integer(cache.shared)} shared` : ""}</dd>
       <dt>Engine</dt><dd class="num">${milliseconds(engine.inference_ms_mean)} mean, ${engine.streams} at once, queue of ${engine.queue_limit}</dd>
       <dt>Free disk</dt><dd class="num">${bytes(data.free_bytes)}</dd>
       <dt>Data</dt><dd><code class="hash">${data.folder}</code></dd>
