@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -56,6 +56,14 @@ class Uploads:
 
     def _client(self) -> None:
         connection = HTTPConnection(self._address, timeout=60)
+        try:
+            self._send_all(connection)
+        except (OSError, HTTPException) as error:
+            self._failures.append(f"{type(error).__name__}: {error}")
+        finally:
+            connection.close()
+
+    def _send_all(self, connection: HTTPConnection) -> None:
         while not self._failures and (path := self._next()) is not None:
             data = path.read_bytes()
             began = time.perf_counter()
@@ -65,7 +73,6 @@ class Uploads:
             if answer.status != 201:
                 self._failures.append(f"{answer.status} {text[:300]!r}")
             self._latencies_ms.append(1e3 * (time.perf_counter() - began))
-        connection.close()
 
     def _next(self) -> Path | None:
         with self._lock:
