@@ -11,13 +11,18 @@ export class ApiError extends Error {
   }
 }
 
-const signedOutListeners = new Set();
+const listeners = { signedOut: new Set(), unreachable: new Set() };
+
+function listen(kind, listener) {
+  listeners[kind].add(listener);
+  return () => listeners[kind].delete(listener);
+}
 
 /** Call `listener` whenever the node answers 401; returns the function that stops it. */
-export function onSignedOut(listener) {
-  signedOutListeners.add(listener);
-  return () => signedOutListeners.delete(listener);
-}
+export const onSignedOut = (listener) => listen("signedOut", listener);
+
+/** Call `listener` with the error whenever a request does not reach the node. */
+export const onUnreachable = (listener) => listen("unreachable", listener);
 
 /** A query string of the entries that hold something. */
 export function queryString(query = {}) {
@@ -47,7 +52,9 @@ async function send(url, init) {
     return await fetch(url, init);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw unreachable();
+    const gone = unreachable();
+    listeners.unreachable.forEach((tell) => tell(gone));
+    throw gone;
   }
 }
 
@@ -70,7 +77,7 @@ function unreachable() {
 }
 
 function refusal(response, data, path) {
-  if (response.status === 401 && path !== "/api/session") signedOutListeners.forEach((tell) => tell());
+  if (response.status === 401 && path !== "/api/session") listeners.signedOut.forEach((tell) => tell());
   // An upload of which every file failed has its reasons in the files' own entries.
   const error = data?.error ?? data?.images?.[0]?.error ?? {};
   const retryAfter = Number(response.headers.get("Retry-After"));

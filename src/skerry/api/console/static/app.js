@@ -62,8 +62,8 @@ function Workspace({ view, query, session, node }) {
   const [said, announce] = useState("");
   const can = useCallback((scope) => allows(session.scope, scope), [session.scope]);
   const shared = useMemo(
-    () => ({ session, status: node.status, can, announce, changes, uploads }),
-    [session, node.status, can, changes, uploads],
+    () => ({ session, status: node.status, outage: node.error, can, announce, changes, uploads }),
+    [session, node.status, node.error, can, changes, uploads],
   );
 
   useEffect(() => uploads.onStored((image) => changes.tell("stored", image)), [uploads, changes]);

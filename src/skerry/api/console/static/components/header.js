@@ -43,6 +43,6 @@ function SignedIn({ session, onSignOut }) {
   const signOut = () => onSignOut().catch(() => setFailed(true));
   return html`<span class="signed-in">
     <${Icon} name="key" size="16" /><span class="signed-name">${session.name}</span><span class="chip">${session.scope}</span>
-    <button class="button quiet" onClick=${signOut}><${Icon} name="signOut" size="18" /><span>${failed ? "Try again" : "Sign out"}</span></button>
+    <button class="button quiet" aria-label="Sign out" onClick=${signOut}><${Icon} name="signOut" size="18" /><span>${failed ? "Try again" : "Sign out"}</span></button>
   </span>`;
 }

@@ -1,6 +1,7 @@
 /** What a view shows when it has an error, nothing yet, or nothing at all. */
 
-import { html } from "../vendor/htm-preact.js";
+import { html, useEffect, useState } from "../vendor/htm-preact.js";
+import { useConsole } from "../lib/context.js";
 import { Icon } from "./icons.js";
 
 /** Says what happened and what to do; the request id ties it to the node's log. */
@@ -14,6 +15,19 @@ export function ErrorNotice({ error, onRetry, title }) {
     </div>
     ${onRetry && html`<button class="button" onClick=${onRetry}>Try again</button>`}
   </div>`;
+}
+
+/** An error of a request that is made again by itself once the node is back and ready. */
+export function RetriedError({ error, onRetry }) {
+  const { outage, status } = useConsole();
+  const ready = !outage && Boolean(status?.ready);
+  const [waiting] = useState(error.unreachable || (error.status === 503 && !ready));
+  useEffect(() => {
+    if (waiting && ready) onRetry();
+  }, [waiting, ready]);
+  // The page's head says already that the node is gone, and what to do.
+  if (waiting) return html`<${Loading} label="Waiting for the node" />`;
+  return html`<${ErrorNotice} error=${error} onRetry=${onRetry} />`;
 }
 
 export function Empty({ title, children }) {

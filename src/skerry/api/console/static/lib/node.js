@@ -1,12 +1,13 @@
 /** The node as this page sees it: who is signed in, its status, and the last minutes of it. */
 
 import { useCallback, useEffect, useRef, useState } from "../vendor/htm-preact.js";
-import { api, onSignedOut } from "../api.js";
+import { api, onSignedOut, onUnreachable } from "../api.js";
 
 export const HISTORY_S = 120;
 const RECENT_MS = 60000;
 const IDLE_POLL_MS = 5000;
 const LIVE_POLL_MS = 1000;
+const OUTAGE_POLL_MS = 2000;
 
 /** `{phase, session, error}`; phase is loading, signed_out, ready or failed. */
 export function useSession() {
@@ -44,6 +45,7 @@ export function useStatus({ enabled, live }) {
   useEffect(() => {
     if (!enabled) return undefined;
     const abort = new AbortController();
+    const pace = live ? LIVE_POLL_MS : IDLE_POLL_MS;
     let timer = 0;
     poll.current = async () => {
       clearTimeout(timer);
@@ -51,14 +53,20 @@ export function useStatus({ enabled, live }) {
       const sample = await readStatus(abort.signal);
       if (abort.signal.aborted) return;
       setState((now) => (sample.error ? { ...now, error: sample.error } : withSample(now, sample)));
-      timer = setTimeout(poll.current, live ? LIVE_POLL_MS : IDLE_POLL_MS);
+      timer = setTimeout(poll.current, sample.error ? OUTAGE_POLL_MS : pace);
     };
     const onVisible = () => poll.current();
+    const stopListening = onUnreachable((error) => {
+      setState((now) => ({ ...now, error }));
+      clearTimeout(timer);
+      timer = setTimeout(poll.current, OUTAGE_POLL_MS);
+    });
     document.addEventListener("visibilitychange", onVisible);
     poll.current();
     return () => {
       abort.abort();
       clearTimeout(timer);
+      stopListening();
       document.removeEventListener("visibilitychange", onVisible);
     };
   }, [enabled, live]);

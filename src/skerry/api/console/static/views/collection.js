@@ -4,7 +4,7 @@ import { html, useCallback, useEffect, useMemo, useRef, useState } from "../vend
 import { FileButton } from "../components/choose.js";
 import { Filters } from "../components/filters.js";
 import { Icon } from "../components/icons.js";
-import { Empty, ErrorNotice } from "../components/notice.js";
+import { Empty, RetriedError } from "../components/notice.js";
 import { SelectionBar } from "../components/selection.js";
 import { Tile, TileSkeletons } from "../components/tile.js";
 import { useImageChanges } from "../lib/changes.js";
@@ -34,7 +34,7 @@ export function CollectionView({ query, onFiles }) {
       ${writable && html`<${AddButtons} onFiles=${onFiles} />`}
     </header>
     <${Filters} filters=${query} images=${images} />
-    ${error && html`<${ErrorNotice} error=${error} onRetry=${collection.reload} />`}
+    ${error && html`<${RetriedError} error=${error} onRetry=${collection.reload} />`}
     ${phase === "ready" && !images.length && html`<${Nothing} filtered=${filtered} writable=${writable} />`}
     <ul class="grid" aria-label="Images" aria-busy=${phase === "loading"}>
       ${images.map((image) => html`<${Tile} key=${image.id} image=${image} selectable=${writable}

@@ -7,7 +7,7 @@ import { CameraDialog, cameraAvailable } from "../components/camera.js";
 import { FileButton } from "../components/choose.js";
 import { Gallery, GallerySkeleton } from "../components/gallery.js";
 import { Icon, Seascape } from "../components/icons.js";
-import { Empty, ErrorNotice } from "../components/notice.js";
+import { Empty, ErrorNotice, RetriedError } from "../components/notice.js";
 import { Photo } from "../components/photo.js";
 import { StorePanel } from "../components/store.js";
 import { Waterfall, WaterfallSkeleton } from "../components/waterfall.js";
@@ -146,7 +146,7 @@ function Result({ recognition, onFiles }) {
         ${phase !== "failed" && html`<${StorePanel} recognition=${recognition} />`}
       </div>
       ${phase === "failed" && html`<div class="result-failed">
-        <${ErrorNotice} error=${error} onRetry=${retry} />
+        ${retry ? html`<${RetriedError} error=${error} onRetry=${retry} />` : html`<${ErrorNotice} error=${error} />`}
       </div>`}
       ${phase !== "failed" && html`<section class="card result-labels" aria-labelledby="labels-title" aria-busy=${busy}>
         <h2 id="labels-title" class="card-title">What it is</h2>
