@@ -12,6 +12,7 @@ CPUINFO = Path("/proc/cpuinfo")
 # The same box computes otherwise when its instruction set is held down by this variable.
 ISA_LIMIT = "ONEDNN_MAX_CPU_ISA"
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+X86 = ("x86_64", "amd64")
 INT8_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
 
 
@@ -24,6 +25,11 @@ class Cpu:
     flags: frozenset[str]
     cores: int
     isa_limit: str = ""
+
+    @property
+    def engine(self) -> str:
+        """The engine to prefer: OpenVINO is written for x86; elsewhere ONNX Runtime is safer."""
+        return "openvino" if self.machine in X86 else "onnx"
 
     @property
     def has_bf16(self) -> bool:

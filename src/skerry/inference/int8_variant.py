@@ -18,7 +18,7 @@ from skerry.inference.base import Engine, Float32
 from skerry.inference.comparison import Nearness, compare
 from skerry.inference.int8_graph import int8_graph
 from skerry.inference.ranges import Ranges
-from skerry.inference.trial import latency_ms, outputs_side_by_side
+from skerry.inference.trial import latencies_ms, outputs_side_by_side
 from skerry.models.manifest import InstalledModel, Variant
 from skerry.models.store import ModelStore
 
@@ -62,8 +62,7 @@ def judge(
     ]
     try:
         reference, outputs = outputs_side_by_side(both, chain([first], images))
-        times = [latency_ms(each, first) for each in both]
-        return Judgement(compare(outputs, reference), *times)
+        return Judgement(compare(outputs, reference), *latencies_ms(both, first))
     finally:
         for each in both:
             each.close()

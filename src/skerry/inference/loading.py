@@ -12,7 +12,7 @@ from skerry.config import ModelSettings
 from skerry.errors import ConfigError, ModelUnavailable
 from skerry.inference.base import Engine
 from skerry.inference.cpu import this_cpu
-from skerry.inference.selection import best_precision
+from skerry.inference.selection import best_precision, candidates
 from skerry.metrics import Metrics
 from skerry.models.manifest import InstalledModel
 
@@ -26,8 +26,6 @@ ENGINES_OF_DEVICE = {
     "coreml": ("onnx",),
 }
 PRECISIONS = ("fp32", "bf16", "int8")
-# OpenVINO is written for Intel's instruction sets; elsewhere ONNX Runtime is the safer choice.
-X86 = ("x86_64", "amd64")
 COMPILED_FOLDER = "compiled"
 
 
@@ -81,6 +79,8 @@ def choose(model: InstalledModel, *, settings: ModelSettings) -> Choice:
         return Choice(engine, device, settings.precision, "as configured")
     if device != "cpu":
         return Choice(engine, device, "fp32", "precisions are measured on CPUs only")
+    if candidates(model, engine=engine) == ["fp32"]:
+        return Choice(engine, device, "fp32", "there is no other variant to choose")
     best = best_precision(model, engine=engine, threads=settings.threads).best
     reason = f"fastest here of those near fp32, {best.latency_ms:.1f} ms an image"
     return Choice(engine, device, best.precision, reason)
@@ -89,7 +89,7 @@ def choose(model: InstalledModel, *, settings: ModelSettings) -> Choice:
 def _engine(name: str, device: str) -> str:
     possible = ENGINES_OF_DEVICE[device]
     if name == "auto":
-        return "onnx" if device == "cpu" and this_cpu().machine not in X86 else possible[0]
+        return this_cpu().engine if device == "cpu" else possible[0]
     if name not in ("openvino", "onnx"):
         raise _unknown("engine", name, ("openvino", "onnx"))
     if name not in possible:

@@ -14,6 +14,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from skerry.errors import BadRequest, ImageUnreadable, ModelInvalid, PayloadTooLarge
 from skerry.inference.base import Float32
 from skerry.inference.comparison import MIN_AGREEMENT, MIN_COSINE
+from skerry.inference.cpu import this_cpu
 from skerry.inference.identity import stored_variant
 from skerry.inference.int8_variant import Judgement, int8_file, judge, store_int8
 from skerry.inference.probe_photos import probe_tensors
@@ -68,7 +69,7 @@ def quantize(
     *,
     min_agreement: float = MIN_AGREEMENT,
     min_cosine: float = MIN_COSINE,
-    engine: str = "openvino",
+    engine: str = "",
     progress: Progress = say_nothing,
 ) -> QuantizationReport:
     """Calibrate on every other one of `images`, judge on the rest, store the INT8 variant.
@@ -76,7 +77,9 @@ def quantize(
     At most 100 images calibrate and 400 judge. Blocks for a minute or more; `progress` may raise
     to stop it, and nothing is stored then. Raises BadRequest for fewer than 20 readable images or
     a threshold outside 0 to 1, ModelNotFound, ModelInvalid for a graph without convolutions.
+    `engine` judges; empty: the one this CPU prefers.
     """
+    engine = engine or this_cpu().engine
     _check_thresholds(min_agreement, min_cosine)
     model = store.get(name)
     calibration = _Photos(images[0::2][:MAX_CALIBRATION_IMAGES], model, "calibrate", progress)
@@ -107,7 +110,9 @@ def apply_ranges(store: ModelStore, name: str) -> InstalledModel | None:
     if ranges is None:
         return None
     with int8_file(graph, ranges) as path:
-        judgement = judge(model, path, probe_tensors(model.manifest.preprocess), engine="openvino")
+        judgement = judge(
+            model, path, probe_tensors(model.manifest.preprocess), engine=this_cpu().engine
+        )
         nearness = judgement.nearness
         passed = nearness.sure_agreement >= MIN_AGREEMENT and nearness.mean_cosine >= MIN_COSINE
         store_int8(store, name, path, judgement, passed=passed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,7 +13,7 @@ from skerry.inference.base import Engine, Float32
 from skerry.inference.comparison import MIN_AGREEMENT, MIN_COSINE, Outputs, compare
 from skerry.inference.cpu import Cpu, this_cpu
 from skerry.inference.probe_photos import probe_tensors
-from skerry.inference.trial import latency_ms, outputs_side_by_side
+from skerry.inference.trial import latencies_ms, outputs_side_by_side
 from skerry.models.manifest import InstalledModel
 
 log = logging.getLogger(__name__)
@@ -56,42 +55,10 @@ def best_precision(model: InstalledModel, *, engine: str, threads: int) -> Measu
     return measure_precisions(model, engine=engine, threads=threads)
 
 
-def measure_precisions(
-    model: InstalledModel,
-    *,
-    engine: str = "openvino",
-    threads: int = 0,
-    images: Float32 | None = None,
-) -> Measurement:
-    """Run each precision that may pass on `images` (the probe photos) and store the result.
-
-    Takes a few seconds; run it while the cores have nothing else to do.
-    """
-    cpu = this_cpu()
-    tensors = probe_tensors(model.manifest.preprocess) if images is None else images
-    reference: Outputs | None = None
-    results = []
-    for precision in _candidates(model, engine, cpu):
-        try:
-            outputs, time_ms = _measured(model, precision, engine, threads, tensors)
-        except SkerryError as error:
-            log.warning("%s does not run here: %s", precision, error.message)
-            if reference is None:
-                raise
-            continue
-        reference = reference or outputs
-        results.append(_judge(precision, time_ms, outputs, reference))
-    measurement = Measurement(
-        model.manifest.name, engine, cpu.name, _digests(model), tuple(results)
-    )
-    _write(_path(model, engine, cpu), measurement)
-    return measurement
-
-
-def _candidates(model: InstalledModel, engine: str, cpu: Cpu) -> Sequence[str]:
-    """fp32 first, as the others are compared with it."""
+def candidates(model: InstalledModel, *, engine: str) -> list[str]:
+    """Precisions `auto` may choose from: fp32 first, as the others are compared with it."""
     precisions = ["fp32"]
-    if engine == "openvino" and cpu.has_bf16:
+    if engine == "openvino" and this_cpu().has_bf16:
         precisions.append("bf16")
     int8 = model.manifest.variant("int8")
     if int8 is not None and int8.passed:
@@ -99,28 +66,62 @@ def _candidates(model: InstalledModel, engine: str, cpu: Cpu) -> Sequence[str]:
     return precisions
 
 
-def _measured(
-    model: InstalledModel, precision: str, engine: str, threads: int, tensors: Float32
-) -> tuple[Outputs, float]:
-    loaded: Engine = backend_class("inference", engine)(
-        model, precision=precision, device="cpu", threads=threads
-    )
+def measure_precisions(
+    model: InstalledModel,
+    *,
+    engine: str = "openvino",
+    threads: int = 0,
+    images: Float32 | None = None,
+) -> Measurement:
+    """Run each precision that `auto` may choose on `images` (the probe photos), store the result.
+
+    Takes a few seconds. Raises what loading fp32 raises; another precision that does not run here
+    is left out and logged.
+    """
+    cpu = this_cpu()
+    tensors = probe_tensors(model.manifest.preprocess) if images is None else images
+    engines = _loaded(model, engine, threads)
     try:
-        [outputs] = outputs_side_by_side([loaded], tensors)
-        return outputs, latency_ms(loaded, tensors[0])
+        outputs = outputs_side_by_side(list(engines.values()), tensors)
+        times = latencies_ms(list(engines.values()), tensors[0])
     finally:
-        loaded.close()
+        for loaded in engines.values():
+            loaded.close()
+    results = [
+        _judged(precision, time_ms, output, reference=outputs[0])
+        for precision, time_ms, output in zip(engines, times, outputs, strict=True)
+    ]
+    measurement = Measurement(
+        model.manifest.name, engine, cpu.name, _digests(model), tuple(results)
+    )
+    _write(_path(model, engine, cpu), measurement)
+    return measurement
 
 
-def _judge(precision: str, time_ms: float, outputs: Outputs, reference: Outputs) -> PrecisionResult:
+def _loaded(model: InstalledModel, engine: str, threads: int) -> dict[str, Engine]:
+    make = backend_class("inference", engine)
+    engines: dict[str, Engine] = {}
+    for precision in candidates(model, engine=engine):
+        try:
+            engines[precision] = make(model, precision=precision, device="cpu", threads=threads)
+        except SkerryError as error:
+            if precision == "fp32":
+                raise
+            log.warning("%s does not run here: %s", precision, error.message)
+    return engines
+
+
+def _judged(
+    precision: str, time_ms: float, outputs: Outputs, *, reference: Outputs
+) -> PrecisionResult:
     nearness = compare(outputs, reference)
-    passed = nearness.sure_agreement >= MIN_AGREEMENT and nearness.mean_cosine >= MIN_COSINE
+    near = nearness.sure_agreement >= MIN_AGREEMENT and nearness.mean_cosine >= MIN_COSINE
     return PrecisionResult(
         precision,
         round(time_ms, 3),
         round(nearness.sure_agreement, 4),
         round(nearness.mean_cosine, 5),
-        passed=precision == "fp32" or passed,
+        passed=near or precision == "fp32",
     )
 
 

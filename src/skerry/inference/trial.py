@@ -26,19 +26,24 @@ def outputs_side_by_side(engines: Sequence[Engine], images: Iterable[Float32]) -
     return [_joined(own) for own in runs]
 
 
-def latency_ms(engine: Engine, image: Float32) -> float:
-    """Time of one image (3, size, size) alone, in milliseconds.
+def latencies_ms(engines: Sequence[Engine], image: Float32) -> list[float]:
+    """Time of one image (3, size, size) alone on each engine, in milliseconds.
 
-    The fastest of several runs: what else the cores did in the others says nothing of the engine.
+    The engines take turns, and the fastest turn of each counts: what else the cores did in the
+    others says nothing of the engine.
     """
-    for _ in range(WARM_UP_RUNS):
-        engine.run(image[None])
-    times = []
-    for _ in range(TIMED_RUNS):
-        started = time.perf_counter()
-        engine.run(image[None])
-        times.append(time.perf_counter() - started)
-    return 1e3 * min(times)
+    batch = image[None]
+    for engine in engines:
+        for _ in range(WARM_UP_RUNS):
+            engine.run(batch)
+    turns = [[_timed(engine, batch) for engine in engines] for _ in range(TIMED_RUNS)]
+    return [1e3 * min(times) for times in zip(*turns, strict=True)]
+
+
+def _timed(engine: Engine, batch: Float32) -> float:
+    started = time.perf_counter()
+    engine.run(batch)
+    return time.perf_counter() - started
 
 
 def _joined(runs: list[EngineOutput]) -> Outputs:

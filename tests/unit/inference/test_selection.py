@@ -139,6 +139,17 @@ def test_flags_tell_what_a_cpu_can_do_and_a_held_down_one_cannot() -> None:
     assert not old.has_int8_dot_product
 
 
+def test_nothing_is_measured_where_there_is_nothing_to_choose(model: InstalledModel) -> None:
+    choice = choose(model, settings=ModelSettings(engine="onnx"))
+    assert choice.precision == "fp32"
+    assert not list(model.folder.glob("measured-*"))
+
+
+def test_openvino_is_preferred_on_x86_and_onnx_runtime_elsewhere() -> None:
+    assert Cpu("a", "x86_64", frozenset(), 1).engine == "openvino"
+    assert Cpu("a", "aarch64", frozenset(), 1).engine == "onnx"
+
+
 def test_auto_is_resolved_and_said_in_the_log(
     model: InstalledModel, caplog: pytest.LogCaptureFixture
 ) -> None:
