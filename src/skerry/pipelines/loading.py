@@ -59,7 +59,8 @@ class ModelLoader:
 
     def _installed(self, name: str, *, pull: bool) -> InstalledModel:
         try:
-            return self._store.get(name)
+            # Every byte is read: weights that have changed would give features that mean nothing.
+            return self._store.verify(name)
         except ModelNotFound:
             if not pull:
                 raise

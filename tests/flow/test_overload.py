@@ -1,0 +1,78 @@
+"""More than the node can do: a few wait, the rest are told when to come back, nobody is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from calls import metric, part, refused
+
+from pictures import encoded, jpeg, photo
+from running_node import RunningNode
+
+StartNode = Callable[..., RunningNode]
+
+
+def large_photos(count: int) -> list[bytes]:
+    """Photos that take some ten milliseconds each to decode."""
+    whole = encoded(photo(size=(1600, 1200)), "PNG", compress_level=1)
+    # Bytes after the end change the file and not the picture.
+    return [whole + bytes([index]) for index in range(count)]
+
+
+def at_once(count: int, call: Callable[[int], httpx.Response]) -> list[httpx.Response]:
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(call, range(count)))
+
+
+@pytest.mark.parametrize("path", ["/api/recognize", "/api/images"])
+def test_beyond_the_queue_requests_are_told_when_to_come_back(
+    fast_node: StartNode, path: str
+) -> None:
+    node = fast_node(environ={"SKERRY_LIMITS_QUEUE": "2"})
+    photos = large_photos(40)
+    with node.client(limits=httpx.Limits(max_connections=40)) as client:
+        answers = at_once(40, lambda i: client.post(path, content=photos[i]))
+        done = [answer for answer in answers if answer.status_code in (200, 201)]
+        for answer in answers:
+            if answer not in done:
+                assert refused(answer, 503)["code"] == "overloaded"
+                assert int(answer.headers["retry-after"]) >= 1
+        assert 1 <= len(done) < 40
+        told = metric(client, "skerry_errors_total", route=path, code="overloaded")
+        assert told == 40 - len(done)
+        stored = client.get("/api/images").json()["total"]
+        assert stored == (len(done) if path == "/api/images" else 0)
+        for data in photos[:5]:
+            assert client.post(path, content=data).status_code in (200, 201)
+        assert metric(client, "skerry_queue_depth") == 0
+
+
+def test_what_is_not_done_by_its_deadline_is_answered_503(fast_node: StartNode) -> None:
+    node = fast_node(environ={"SKERRY_LIMITS_DEADLINE_S": "0.001"})
+    (large,) = large_photos(1)
+    with node.client() as client:
+        for path in ("/api/recognize", "/api/images"):
+            answer = client.post(path, content=large)
+            assert refused(answer, 503)["code"] in ("deadline_exceeded", "index_unavailable")
+            assert int(answer.headers["retry-after"]) >= 1
+        assert client.get("/api/images").json()["total"] == 0
+
+
+def test_equal_uploads_at_once_run_the_model_once(fast_node: StartNode) -> None:
+    (data,) = large_photos(1)
+    with fast_node().client() as client:
+        answers = at_once(20, lambda _: client.post("/api/images", files=[part(data)]))
+        assert sorted(answer.status_code for answer in answers) == [200] * 19 + [201]
+        assert metric(client, "inference_duration_seconds_count") == 1
+        assert metric(client, "skerry_images") == 1
+
+
+def test_a_burst_of_small_requests_is_served_in_full(fast_node: StartNode) -> None:
+    photos = [jpeg() for _ in range(50)]
+    with fast_node().client() as client:
+        answers = at_once(50, lambda i: client.post("/api/images", content=photos[i]))
+        assert {answer.status_code for answer in answers} == {201}
+        assert client.get("/api/images").json()["total"] == 50
