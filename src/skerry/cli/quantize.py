@@ -11,7 +11,7 @@ import click
 from skerry.cli.http import settings as settings_of
 from skerry.cli.ingest import gather
 from skerry.cli.options import Options, examples, json_option
-from skerry.cli.output import count, note, one_line, print_json, say, size, table
+from skerry.cli.output import count, note, print_json, say, size, table
 from skerry.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from skerry.models.store import ModelStore
 
 STEPS = {"calibrate": "Calibrating", "check": "Comparing with fp32"}
-UNREADABLE_SHOWN = 10
 
 
 @click.command(
@@ -142,8 +141,4 @@ def _say_verdict(report: QuantizationReport) -> None:
         say(f"Not passed ({images}): kept apart, never the default.")
         note("More images, or images nearer to what it will see, may help.")
     if report.unreadable:
-        note(f"Left out {count(len(report.unreadable), 'file')} that cannot be read:")
-        for line in report.unreadable[:UNREADABLE_SHOWN]:
-            note(f"  {one_line(line)}")
-        if len(report.unreadable) > UNREADABLE_SHOWN:
-            note("  ... (--json lists all)")
+        note(f"Left out {count(len(report.unreadable), 'file')} that cannot be read, named above.")

@@ -29,6 +29,10 @@ if CONVERTER not in sys.modules:
 else:
     import openvino as ov
 
+# The binding looks NumPy up at its first conversion, with a C++ lock held while it lets go of the
+# GIL: two threads doing so at once stop the whole process for good. Here one thread does it.
+ov.Type.f32.to_dtype()
+
 log = logging.getLogger(__name__)
 
 DEVICES = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU"}
