@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from skerry.media.opening import MEDIA_TYPE_OF_FORMAT, SIDEWAYS, opened, orientation
-from skerry.media.pixels import opaque, resizable, upright
+from skerry.media.pixels import averageable, opaque, upright
 
 if TYPE_CHECKING:  # a sibling layer: only its type is read here
     from skerry.models.manifest import Preprocess
 
 MAX_PIXELS = 64_000_000
 THUMBNAIL_QUALITY = 82
+LARGE_PIXELS = 4_000_000
+"""Above this an image is averaged down before it is resampled: time and memory matter then."""
 
 FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -60,8 +62,8 @@ def decode(
     size = preprocess.size
     with opened(data, max_pixels=max_pixels) as image:
         turn = orientation(image)
-        _draft(image, preprocess)
-        whole = resizable(image)
+        left, top, right, bottom = _box(image.size, preprocess)
+        whole = _reduced(image, spare=min(right - left, bottom - top) / size / 2)
         small = whole.resize(
             (size, size), FILTERS[preprocess.resample], box=_box(whole.size, preprocess)
         )
@@ -78,24 +80,27 @@ def thumbnail(data: bytes, *, size: int, max_pixels: int = MAX_PIXELS) -> bytes:
         turn = orientation(image)
         scale = min(1.0, size / max(image.size))
         fitted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image.draft(None, (fitted[0] * 2, fitted[1] * 2))
-        small = resizable(image).resize(fitted, Image.Resampling.LANCZOS)
+        whole = _reduced(image, spare=1 / scale / 2)
+        small = whole.resize(fitted, Image.Resampling.LANCZOS)
         buffer = BytesIO()
         picture = upright(opaque(small), orientation=turn)
         picture.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY)
         return buffer.getvalue()
 
 
-def _draft(image: Image.Image, preprocess: Preprocess) -> None:
-    """Let a JPEG decode at 1/2, 1/4 or 1/8 where at least twice the target's pixels remain.
+def _reduced(image: Image.Image, *, spare: float) -> Image.Image:
+    """Decode the image, smaller by a whole factor up to `spare`: how often it is too large.
 
-    Below twice the target the result differs from a full decode by visible grey levels.
+    A JPEG decodes at 1/2, 1/4 or 1/8 at less cost. Callers leave at least twice the pixels they
+    need: below that the result differs from a full decode by visible grey levels.
     """
-    left, top, right, bottom = _box(image.size, preprocess)
-    spare = min(right - left, bottom - top) / preprocess.size / 2
     factor = next((factor for factor in (8, 4, 2) if spare >= factor), 1)
-    # A no-op for the formats that cannot do it; the size also keeps Pillow's factor to ours.
+    width = image.width
+    # A no-op for the formats that cannot do it; the size keeps Pillow's factor to ours.
     image.draft(None, (image.width // factor, image.height // factor))
+    rest = spare * image.width / width
+    large = image.width * image.height > LARGE_PIXELS
+    return averageable(image, factor=int(rest) if large and rest >= 2 else 1)
 
 
 def _box(size: tuple[int, int], preprocess: Preprocess) -> Box:

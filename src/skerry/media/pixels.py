@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
@@ -9,6 +11,7 @@ from skerry.errors import ImageUnreadable
 
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 BITS_PER_SAMPLE = 258  # TIFF tag
+BAND_ROWS = 256
 
 TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -21,24 +24,24 @@ TRANSPOSE = {
 }
 
 
-def resizable(image: Image.Image) -> Image.Image:
-    """The image in L, RGB or RGBA: modes whose pixels can be averaged.
+def averageable(image: Image.Image, *, factor: int = 1) -> Image.Image:
+    """The image in L, RGB or RGBA, whose pixels can be averaged, and `factor` times smaller.
 
-    Transparency survives, so that it is composited after the resize, when it costs little.
+    Transparency survives, so that it is composited after the last resize, when it costs little.
     Raises ImageUnreadable for samples of 32 bits, whose white is unknown.
     """
-    if image.mode in SIXTEEN_BIT_MODES:
-        return _high_byte(image)
-    if image.mode in ("I", "F"):
-        raise ImageUnreadable(
-            "The image has 32-bit samples, which have no agreed white.",
-            remedy="Convert it to 8 or 16 bits per sample.",
-        )
-    if image.has_transparency_data:
-        return image if image.mode == "RGBA" else image.convert("RGBA")
-    if image.mode in ("1", "L"):
-        return image if image.mode == "L" else image.convert("L")
-    return image if image.mode == "RGB" else image.convert("RGB")
+    image.load()
+    bits = _bits_per_sample(image)
+    if factor == 1:
+        return _converted(image, bits)
+    # Band by band: the whole in another mode would double the memory a large image takes.
+    rows = factor * max(1, BAND_ROWS // factor)
+    bands = [
+        _converted(image.crop((0, top, image.width, min(top + rows, image.height))), bits)
+        .reduce(factor)
+        for top in range(0, image.height, rows)
+    ]  # fmt: skip
+    return _stacked(bands)
 
 
 def opaque(image: Image.Image) -> Image.Image:
@@ -55,10 +58,40 @@ def upright(image: Image.Image, *, orientation: int) -> Image.Image:
     return image if method is None else image.transpose(method)
 
 
-def _high_byte(image: Image.Image) -> Image.Image:
+def _converted(image: Image.Image, bits: int) -> Image.Image:
+    if image.mode in SIXTEEN_BIT_MODES:
+        return _high_byte(image, bits)
+    if image.mode in ("I", "F"):
+        raise ImageUnreadable(
+            "The image has 32-bit samples, which have no agreed white.",
+            remedy="Convert it to 8 or 16 bits per sample.",
+        )
+    mode = _averageable_mode(image)
+    return image if image.mode == mode else image.convert(mode)  # convert() always copies
+
+
+def _averageable_mode(image: Image.Image) -> str:
+    if image.has_transparency_data:
+        return "RGBA"
+    return "L" if image.mode in ("1", "L") else "RGB"
+
+
+def _high_byte(image: Image.Image, bits: int) -> Image.Image:
     # Pillow's own convert("L") clips at 255 and leaves a white picture; its 16-bit RGB reader
     # keeps the high byte, and so do we.
-    tags = getattr(image, "tag_v2", {})
-    bits = tags.get(BITS_PER_SAMPLE, (16,))[0]
     samples = np.asarray(image).astype(np.uint16, copy=False)
     return Image.fromarray((samples >> (bits - 8)).astype(np.uint8))
+
+
+def _bits_per_sample(image: Image.Image) -> int:
+    tags: Any = getattr(image, "tag_v2", {})
+    return int(tags.get(BITS_PER_SAMPLE, (16,))[0])
+
+
+def _stacked(bands: list[Image.Image]) -> Image.Image:
+    whole = Image.new(bands[0].mode, (bands[0].width, sum(band.height for band in bands)))
+    top = 0
+    for band in bands:
+        whole.paste(band, (0, top))
+        top += band.height
+    return whole

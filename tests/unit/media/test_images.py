@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from skerry.errors import ImageUnreadable, PayloadTooLarge
+from skerry.media import images
 from skerry.media.images import decode, probe, thumbnail
 from skerry.models.manifest import Preprocess
 
@@ -268,6 +272,45 @@ def test_a_thumbnail_is_a_jpeg_that_fits_and_is_never_enlarged() -> None:
     assert (large.format, large.size) == ("JPEG", (256, 171))
     small = Image.open(BytesIO(thumbnail(encoded(picture(), "PNG"), size=256)))
     assert small.size == (60, 40)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "L", "P", "1", "CMYK", "I;16"])
+def test_a_large_image_is_averaged_down_in_bands_to_the_same_picture(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if mode == "I;16":
+        large = Image.fromarray(np.asarray(picture(900, 1300).convert("L")).astype(np.uint16) * 257)
+    else:
+        large = picture(900, 1300).convert(mode)
+    if mode in ("RGBA", "LA"):
+        large.putalpha(Image.linear_gradient("L").resize(large.size))
+    data = encoded(large, "TIFF" if mode == "CMYK" else "PNG")
+    whole, shown = decode(data, CENTER), thumbnail(data, size=100)
+    monkeypatch.setattr(images, "LARGE_PIXELS", 1000)
+    assert np.abs(decode(data, CENTER) - whole).max() * 128 < 8
+    difference = np.asarray(Image.open(BytesIO(thumbnail(data, size=100))), np.float32)
+    difference -= np.asarray(Image.open(BytesIO(shown)), np.float32)
+    assert np.abs(difference).mean() < 2
+
+
+def test_a_large_transparent_image_takes_four_bytes_a_pixel(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    Image.new("RGBA", (4000, 4000), (9, 9, 9, 99)).save(path, compress_level=1)
+    program = f"""
+import resource
+from pathlib import Path
+from skerry.media import images
+from skerry.media.images import decode, thumbnail
+from skerry.models.manifest import Preprocess
+preprocess = Preprocess(size=32, crop="center", resample="bicubic", mean=(0,)*3, std=(1,)*3)
+data = Path({str(path)!r}).read_bytes()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+decode(data, preprocess)
+thumbnail(data, size=256)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 16e6)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert float(done.stdout) < 6, done.stderr
 
 
 def test_decoding_in_threads_gives_the_same_tensors() -> None:
