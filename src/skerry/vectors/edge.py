@@ -65,7 +65,7 @@ class EdgeVectors:
         """Edges of a point in the graph."""
         ef_construct: int = 100
         """Candidates looked at when a point is put into the graph."""
-        ef: int = 128
+        ef: int = 96
         """Candidates looked at in a search: more is slower and finds more."""
         slice_points: int = 4096
         """Points a thorough search looks at before it lets others pass."""

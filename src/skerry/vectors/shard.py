@@ -25,8 +25,11 @@ MAX_LOADS = 2
 SLICES = 256
 SLICE_FIELD = "__slice"
 
-# Below this many kilobytes the engine scans: faster there than a graph, and exact.
-SCAN_KB = 10_000
+# A filter that keeps fewer kilobytes than this is scanned, in int8: at 100,000 points 0.7 ms for
+# a tenth of them, where the graph took 6.5 ms to find as much.
+SCAN_KB = 40_000
+# A segment below this has no graph.
+GRAPH_KB = 10_000
 # A copy costs a pass over all vectors: the scanned part has to be worth that.
 OPTIMISE_BYTES = 16 << 20
 OPTIMISE_SHARE = 0.1
@@ -213,7 +216,7 @@ def _create(folder: Path, spec: CollectionSpec, tuning: Tuning) -> qe.EdgeShard:
         quantization_config=qe.ScalarQuantizationConfig(
             qe.ScalarType.Int8, memory=qe.Memory.Pinned
         ),
-        optimizers=qe.EdgeOptimizersConfig(indexing_threshold=SCAN_KB),
+        optimizers=qe.EdgeOptimizersConfig(indexing_threshold=GRAPH_KB),
         # The caller is one thread: handing each search to a pool only costs (twice the time).
         max_search_threads=1,
         # The log in SQL is the write-ahead log.
