@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -71,14 +72,19 @@ class Lines(msgspec.Struct, frozen=True, tag="lines"):
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """What a benchmark ran on; `load_before` is the one-minute load average at its start."""
+    """What a benchmark ran on.
+
+    `others_percent` and `stolen_percent` of all cores went, during the run, to programs that were
+    no part of it, and to other machines on the same host: above a few, times are not to be trusted.
+    """
 
     cpu: str
     cores: int
     flags: Sequence[str]
     memory_gb: float
     kernel: str
-    load_before: float
+    others_percent: float | None = None
+    stolen_percent: float | None = None
 
 
 class Report(msgspec.Struct):
@@ -104,7 +110,31 @@ class Published(msgspec.Struct):
     versions: dict[str, str]
 
 
-LOAD_AT_START = os.getloadavg()[0]
+class Spent(msgspec.Struct, frozen=True):
+    """Core seconds since boot: by all, by this process and its ended children, by the host."""
+
+    at: float
+    all: float
+    own: float
+    stolen: float
+
+    @classmethod
+    def now(cls) -> Spent:
+        """Read the kernel's counters; zero where there are none."""
+        times = os.times()
+        own = times.user + times.system + times.children_user + times.children_system
+        if not PROC_STAT.is_file():
+            return cls(time.monotonic(), own, own, 0.0)
+        ticks = [int(word) for word in PROC_STAT.read_text().splitlines()[0].split()[1:9]]
+        user, nice, system, _, _, irq, soft_irq, stolen = (
+            tick / os.sysconf("SC_CLK_TCK") for tick in ticks
+        )
+        busy = user + nice + system + irq + soft_irq
+        return cls(time.monotonic(), busy, own, stolen)
+
+
+PROC_STAT = Path("/proc/stat")
+SPENT_AT_START = Spent.now()
 
 
 def publish(report: Report) -> Path:
@@ -118,6 +148,7 @@ def publish(report: Report) -> Path:
         versions={name: found for name in PACKAGES if (found := _version(name))},
     )
     show(report)
+    print(f"- {quiet_text(published.machine)}")
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / f"{report.name}.json"
     target.write_bytes(msgspec.json.format(msgspec.json.encode(published)) + b"\n")
@@ -151,6 +182,16 @@ def claim_text(claim: Claim) -> str:
     return f"{claim.what}: {figures[0]} ({bound} {figures[1]})"
 
 
+def quiet_text(machine: Machine) -> str:
+    """How much of the machine went elsewhere during the run, in words."""
+    if machine.others_percent is None or machine.stolen_percent is None:
+        return "How busy the machine was beside it is not known."
+    return (
+        f"Of all cores {machine.others_percent:.0f}% went to other programs during the run, and "
+        f"{machine.stolen_percent:.0f}% to other machines on the host."
+    )
+
+
 def aligned(rows: Sequence[Sequence[Cell]]) -> list[str]:
     """Rows as text, columns of equal width, all but the first to the right."""
     texts = [[cell(value) for value in row] for row in rows]
@@ -173,8 +214,11 @@ def cell(value: Cell) -> str:
 
 
 def machine() -> Machine:
-    """This machine, without a name or address of it."""
+    """This machine, without a name or address of it, and what else it did during the run."""
     cpu = this_cpu()
+    began, now = SPENT_AT_START, Spent.now()
+    core_s = cpu.cores * max(1e-3, now.at - began.at)
+    others_s = (now.all - began.all) - (now.own - began.own)
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Machine(
         cpu=cpu.name,
@@ -182,7 +226,8 @@ def machine() -> Machine:
         flags=[flag for flag in FLAGS if flag in cpu.flags],
         memory_gb=round(pages / 2**30, 1),
         kernel=os.uname().release,
-        load_before=round(LOAD_AT_START, 2),
+        others_percent=round(max(0.0, 100 * others_s / core_s), 1),
+        stolen_percent=round(100 * (now.stolen - began.stolen) / core_s, 1),
     )
 
 

@@ -39,7 +39,8 @@ def main() -> None:
         node = start_node(folder / "data")
         with stopped_after([node]):
             Uploads(node.url, photos(VARIED, arguments.stored)).run(clients=8)
-            publish(compare(node, bodies, arguments, folder=folder))
+            figures = compare(node, bodies, arguments, folder=folder)
+    publish(figures)
 
 
 def compare(

@@ -60,7 +60,8 @@ def main() -> None:
     paths = photos(VARIED, arguments.count)
     # Beside each other on one disk, and not in memory as a temporary folder may be.
     with tempfile.TemporaryDirectory(prefix="ingest-", dir=WORK) as name:
-        publish(compare(paths, Path(name)))
+        figures = compare(paths, Path(name))
+    publish(figures)
 
 
 def compare(paths: Sequence[Path], folder: Path) -> Report:
