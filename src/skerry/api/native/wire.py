@@ -53,13 +53,13 @@ class ModelUsed(msgspec.Struct):
     device: str
 
 
-class RecognizeAnswer(msgspec.Struct):
+class RecognizeAnswer(msgspec.Struct, kw_only=True):
     """Answer of `POST /api/recognize`."""
 
     labels: list[Label]
     similar_images: list[SimilarImageJson]
     suggested_tags: list[SuggestedTagJson]
-    feature_vector: list[float] | UnsetType
+    feature_vector: list[float] | UnsetType = UNSET
     total_time_ms: float
     inference_time_ms: float
     search_time_ms: float
