@@ -138,9 +138,7 @@ def _fetch_and_store(node: Client, photos: list[Photo]) -> list[Upload]:
 
 
 def _store(node: Client, photo: Photo, path: Path) -> Upload:
-    upload = node.images.add(
-        path, uploaded_by=UPLOADED_BY, tags={"kind": photo.kind}
-    )
+    upload = node.images.add(path, uploaded_by=UPLOADED_BY, tags={"kind": photo.kind})
     if upload.sha256 != photo.sha256:
         node.images.delete(upload.id)
         raise ChecksumMismatch(f"{WHEEL} holds another {photo.file} than skerry knows.")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from skerry.cli.http import open_client
-from skerry.cli.images_add import add
-from skerry.cli.images_watch import watch
+from skerry.cli.lazy import Lazy, LazyGroup
 from skerry.cli.options import Options, examples, node_options
 from skerry.cli.output import count, moment, note, one_line, print_json, say, size, style, table
 from skerry.cli.output import tags_text as tags_as_text
@@ -25,20 +24,24 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 PAGE = 1000
 
 
+LAZY = {
+    "add": Lazy("skerry.cli.images_add:add", "Store image files and the images in folders."),
+    "watch": Lazy("skerry.cli.images_watch:watch", "Store what is in a folder and what comes."),
+}
+
+
 @click.group(
+    cls=LazyGroup,
+    lazy=LAZY,
     epilog=examples(
         "skerry images add ~/Pictures",
         "skerry images list --tag shelf=3",
         "skerry images search photo.jpg",
         "skerry images watch inbox/ --tag-by-folder shelf",
-    )
+    ),
 )
 def images() -> None:
     """Add, list, search, tag, remove and watch images."""
-
-
-images.add_command(add)
-images.add_command(watch)
 
 
 def filter_options(function: Function) -> Function:

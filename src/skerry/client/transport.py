@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 
 from skerry import errors
 from skerry.client.answers import Failure
 from skerry.errors import ConfigError, NodeUnreachable, SkerryError
+
+# httpx imports its own command line where it can, and with it rich and pygments: a third of the
+# time a short command takes. It does without where that module is not to be had.
+COMMAND_LINE = "httpx._main"
+if COMMAND_LINE not in sys.modules:
+    sys.modules[COMMAND_LINE] = None  # type: ignore[assignment]
+    import httpx
+
+    del sys.modules[COMMAND_LINE]
+else:
+    import httpx
 
 T = TypeVar("T")
 KeySource = Callable[[], str | None]
@@ -150,7 +161,11 @@ def normal_url(url: str) -> str:
     full = url if "://" in url else f"http://{url}"
     try:
         parts = urlsplit(full)
-        valid = parts.scheme in {"http", "https"} and bool((parts.hostname or "").strip()) and parts.port != 0
+        valid = (
+            parts.scheme in {"http", "https"}
+            and bool((parts.hostname or "").strip())
+            and parts.port != 0
+        )
         httpx.URL(full)
     except (ValueError, httpx.InvalidURL):
         valid = False
