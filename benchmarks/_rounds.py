@@ -51,8 +51,10 @@ def posting(service: Service, sender: Sender, *, clients: int, seconds: int) -> 
     def turn() -> Load:
         before = service.cpu_s()
         load = sender.send(clients=clients, seconds=seconds)
+        service.drain()
         spent = service.cpu_s() - before
-        return replace(load, server_cpu_ms=1e3 * spent / max(1, load.requests))
+        # At the end each client has a request under way, and the service finishes those too.
+        return replace(load, server_cpu_ms=1e3 * spent / (load.requests + clients))
 
     return turn
 
@@ -82,8 +84,6 @@ def _turn(contender: Contender) -> Load:
     contender.service.resume()
     try:
         time.sleep(SETTLE_S)
-        load = contender.turn()
-        contender.service.drain()
-        return load
+        return contender.turn()
     finally:
         contender.service.pause()

@@ -106,7 +106,7 @@ def weigh_install(folder: Path) -> float:
     _run(sys.executable, "-m", "venv", str(environment))
     empty = size_mb(environment)
     wheel = next(wheels.glob("skerry-*.whl"))
-    _run(str(python), "-m", "pip", "install", "-q", "--no-compile", str(wheel))
+    _run(str(python), "-m", "pip", "install", "-q", str(wheel))
     return size_mb(environment) - empty
 
 
