@@ -130,7 +130,7 @@ class EdgeVectors:
         check_limit(limit)
         thorough = exact or (filter is not None and _is_complex(filter, spec))
         call = Search(query.tobytes(), limit, filter, thorough)
-        return [Match(*match) for match in decode_matches(await self._call(call))]
+        return decode_matches(await self._call(call))
 
     async def status(self) -> CollectionStatus:
         """Counts and the applied seq."""

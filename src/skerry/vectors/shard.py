@@ -11,11 +11,11 @@ from typing import Any, cast
 import numpy as np
 import qdrant_edge as qe
 
-from skerry.vectors.base import CollectionSpec, CollectionStatus, Distance, FieldType
+from skerry.vectors.base import CollectionSpec, CollectionStatus, Distance, FieldType, Match
 from skerry.vectors.edge_filters import to_engine
 from skerry.vectors.in_use import InUse
 from skerry.vectors.record import Record, Unusable, read_record, write_record
-from skerry.vectors.wire import Apply, Matches, Search, Tuning
+from skerry.vectors.wire import Apply, Search, Tuning
 
 ENGINE_FOLDER = "shard"
 LOADING_MARK = "loading"
@@ -95,7 +95,7 @@ class Shard:
         self.record.applied_seq = changes.seq
         self._points = self._engine.info().points_count
 
-    def search(self, search: Search) -> Matches:
+    def search(self, search: Search) -> list[Match]:
         """The nearest points by the graph, or exactly when the search is thorough."""
         wanted = None if search.filter is None else to_engine(search.filter)
         return self._query(search, wanted, self._params(search, filtered=wanted is not None))
@@ -118,7 +118,7 @@ class Shard:
             conditions.append(to_engine(search.filter))
         found = self._query(search, qe.Filter(must=conditions), qe.SearchParams(exact=True))
         far_first = self.record.spec.distance != "euclid"
-        found = sorted(sliced.best + found, key=lambda match: match[1], reverse=far_first)
+        found = sorted(sliced.best + found, key=lambda match: match.score, reverse=far_first)
         sliced.best = found[: search.limit]
         sliced.next_slice += sliced.step
 
@@ -151,12 +151,14 @@ class Shard:
             quantization=qe.QuantizationSearchParams(rescore=True, oversampling=2.0),
         )
 
-    def _query(self, search: Search, filter: qe.Filter | None, params: qe.SearchParams) -> Matches:
+    def _query(
+        self, search: Search, filter: qe.Filter | None, params: qe.SearchParams
+    ) -> list[Match]:
         query = qe.Query.Nearest(np.frombuffer(search.vector, np.float32).tolist())
         request = qe.QueryRequest(limit=search.limit, query=query, filter=filter, params=params)
         found = self._engine.query(request)
         # Only whole numbers are ever given as ids.
-        return [(cast(int, point.id), point.score) for point in found]
+        return [Match(cast(int, point.id), point.score) for point in found]
 
 
 @dataclass(slots=True)
@@ -166,7 +168,7 @@ class SlicedSearch:
     search: Search
     step: int
     next_slice: int = 0
-    best: Matches = field(default_factory=list)
+    best: list[Match] = field(default_factory=list)
 
     @property
     def done(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from skerry.vectors.base import CollectionSpec, CollectionStatus, Filter
+from skerry.vectors.base import CollectionSpec, CollectionStatus, Filter, Match
 
 
 class Tuning(msgspec.Struct, array_like=True):
@@ -40,7 +40,7 @@ class Apply(msgspec.Struct, tag=True, array_like=True):
 
 
 class Search(msgspec.Struct, tag=True, array_like=True):
-    """Search; answered by Matches. A thorough search is exact and gives way to the others."""
+    """Search; answered by a list of Match. A thorough one is exact, and gives way to others."""
 
     vector: bytes
     limit: int
@@ -85,10 +85,8 @@ class Opened(msgspec.Struct, array_like=True):
     discarded: str
 
 
-Matches = list[tuple[int, float]]
-
 encode = msgspec.msgpack.Encoder().encode
 decode_call = msgspec.msgpack.Decoder(Call).decode
 decode_opened = msgspec.msgpack.Decoder(Opened).decode
 decode_status = msgspec.msgpack.Decoder(CollectionStatus).decode
-decode_matches = msgspec.msgpack.Decoder(Matches).decode
+decode_matches = msgspec.msgpack.Decoder(list[Match]).decode

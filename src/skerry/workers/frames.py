@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,8 +17,7 @@ ANSWER = 1
 ERROR = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One message; an answer carries the id of its call."""
 
     call_id: int
@@ -53,24 +52,37 @@ class Splitter:
     """Cuts a stream of bytes into frames."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._rest = bytearray()
+        self._needed = 0
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take what arrived; the frames that are complete now. ValueError for a senseless one."""
-        self._buffer += data
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._needed:
+                return []
+            data = bytes(self._rest)
+            self._rest.clear()
         frames: list[Frame] = []
         start = 0
-        while len(self._buffer) - start >= HEADER.size:
-            length, call_id, kind = HEADER.unpack_from(self._buffer, start)
-            if length > MAX_BODY_BYTES:
-                raise ValueError(f"a frame of {length} bytes")
-            end = start + HEADER.size + length
-            if len(self._buffer) < end:
-                break
-            frames.append(Frame(call_id, kind, bytes(self._buffer[start + HEADER.size : end])))
+        while (end := _end_of_frame(data, start)) <= len(data):
+            _, call_id, kind = HEADER.unpack_from(data, start)
+            frames.append(Frame(call_id, kind, data[start + HEADER.size : end]))
             start = end
-        del self._buffer[:start]
+        self._rest += data[start:]
+        self._needed = end - start
         return frames
+
+
+def _end_of_frame(data: bytes, start: int) -> int:
+    """Where the frame ends, as far as can be told."""
+    body = start + HEADER.size
+    if len(data) < body:
+        return body
+    length: int = HEADER.unpack_from(data, start)[0]
+    if length > MAX_BODY_BYTES:
+        raise ValueError(f"a frame of {length} bytes")
+    return body + length
 
 
 def _class_of(code: str, base: type[SkerryError]) -> type[SkerryError] | None:
