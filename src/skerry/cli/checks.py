@@ -29,9 +29,10 @@ NO_SPACE_BYTES = 64 << 20
 IMPORT_TIMEOUT_S = 60
 
 # module -> its distribution, and what fails without it
+# The engines by our own modules, which keep them from reporting each import to their makers.
 NATIVE_MODULES = {
-    "openvino": ("openvino", "the default engine on CPUs"),
-    "onnxruntime": ("onnxruntime", "the engine on ARM, CUDA and CoreML"),
+    "skerry.inference.openvino": ("openvino", "the default engine on CPUs"),
+    "skerry.inference.onnx": ("onnxruntime", "the engine on ARM, CUDA and CoreML"),
     "qdrant_edge": ("qdrant-edge-py", "vector search"),
     "apsw": ("apsw", "the database"),
 }
@@ -73,7 +74,7 @@ def _processor() -> Finding:
     flags = " ".join(sorted(cpu.flags & SHOWN_FLAGS)) or "flags unknown"
     text = f"{cpu.name}, {count(cpu.cores, 'core')}, {flags}"
     if cpu.flags and not cpu.has_int8_dot_product:
-        remedy = "Without INT8 instructions a quantized model is smaller, but hardly faster."
+        remedy = "Without INT8 instructions a quantized model gains speed, but less of it."
         return Finding("processor", "warn", text, remedy)
     return Finding("processor", "ok", text)
 
