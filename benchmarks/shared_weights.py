@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from _processes import MODELS
 from _report import Cell, Claim, Report, Table, publish
 
 from skerry.config import ModelSettings
@@ -52,7 +53,7 @@ class Use:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="efficientnet-lite2")
-    parser.add_argument("--models", type=Path, default=Path(".cache/models"))
+    parser.add_argument("--models", type=Path, default=MODELS)
     options = parser.parse_args()
     store = ModelStore(options.models)
     prepare(store, store.pull(options.model), settings=ModelSettings())
