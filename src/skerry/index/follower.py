@@ -117,6 +117,9 @@ class Follower:
             folder = await asyncio.to_thread(self._generations.current)
             backend, status = await self._open_in(folder)
             self._serving.install(backend, status)
+        if not self.attempted.is_set():
+            # What an earlier run left. Later there may be one in the making.
+            await asyncio.to_thread(self._generations.discard_others, folder)
         self.start_seq = status.applied_seq
         self._unflushed, self._flush_at = 0, math.inf
         self._note(status)

@@ -254,7 +254,7 @@ class Index:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._serving.applied.abandon(_closed())
+        self._serving.applied.end(_closed())
         backend, self._serving.backend = self._serving.backend, None
         return backend
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from heapq import heappop, heappush
-from itertools import count
 
 NOTHING_APPLIED = -1
 
@@ -14,27 +12,32 @@ class Watermark:
 
     def __init__(self) -> None:
         self.value = NOTHING_APPLIED
-        self._order = count()
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._ended: Exception | None = None
+        self._waiting: dict[asyncio.Future[None], int] = {}
 
     def set(self, value: int) -> None:
         """Move to `value` and wake those who waited for it."""
         self.value = value
-        while self._waiting and self._waiting[0][0] <= value:
-            _, _, future = heappop(self._waiting)
-            if not future.done():
-                future.set_result(None)
+        self._wake(value)
+
+    def end(self, error: Exception) -> None:
+        """Nothing more will be reached: raise `error` in those who wait, and who come later."""
+        self._ended = error
+        self._wake(None)
 
     async def reach(self, value: int) -> None:
-        """Wait until the mark stands at `value` or above."""
-        while self.value < value:
+        """Wait until the mark stands at `value` or above; raises what `end` was given."""
+        while self._ended is None and self.value < value:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            heappush(self._waiting, (value, next(self._order), future))
-            await future
+            self._waiting[future] = value
+            try:
+                await future
+            finally:
+                del self._waiting[future]
+        if self._ended is not None:
+            raise self._ended
 
-    def abandon(self, error: Exception) -> None:
-        """Nothing more will be reached: raise `error` in those who wait."""
-        waiting, self._waiting = self._waiting, []
-        for _, _, future in waiting:
-            if not future.done():
-                future.set_exception(error)
+    def _wake(self, reached: int | None) -> None:
+        for future, value in self._waiting.items():
+            if (reached is None or value <= reached) and not future.done():
+                future.set_result(None)

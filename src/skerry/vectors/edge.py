@@ -47,7 +47,7 @@ WORKER = WorkerSpec(
     name="vectors", module="skerry.vectors.edge_worker", gone=IndexUnavailable, max_pending=512
 )
 OPEN_LIMIT_S = 600.0
-FLUSH_LIMIT_S = 300.0
+FLUSH_LIMIT_S = 60.0
 BUILD_LIMIT_S = 24 * 3600.0
 
 # What a search may cost before it has to give way to the others.

@@ -304,6 +304,28 @@ async def test_reopened_index_replays_only_what_was_not_synced(edge_setting):
     assert min(setting.journal.asked_from) == 150
 
 
+async def test_half_made_generation_of_an_earlier_run_is_deleted(edge_setting):
+    setting = edge_setting
+    (setting.folder / "gen-0042").mkdir(parents=True)
+    await setting.index.open()
+    setting.journal.put(1)
+    assert await setting.ids() == {1}
+    assert [path.name for path in setting.folder.glob("gen-*")] == ["gen-0043"]
+
+
+async def test_searches_under_way_when_the_index_closes_are_answered_or_told(edge_setting):
+    setting = edge_setting
+    await setting.index.open()
+    vectors = [setting.journal.put(item_id) for item_id in range(50)]
+    await setting.index.caught_up(50)
+    searches = [asyncio.create_task(setting.search(vector)) for vector in vectors]
+    await asyncio.sleep(0)
+    os.kill(setting.backends.pid, signal.SIGKILL)
+    await setting.index.close()
+    for result in await asyncio.gather(*searches, return_exceptions=True):
+        assert isinstance(result, list | IndexUnavailable)
+
+
 @pytest.mark.parametrize("reason", ["epoch", "ahead", "space", "deleted", "pointer"])
 async def test_index_that_does_not_fit_the_database_is_built_anew(edge_setting, reason):
     setting = edge_setting
