@@ -22,13 +22,13 @@ from skerry.index.view import Index
 from skerry.jobs.board import Job, JobBoard
 from skerry.kv.base import KeyValueStore
 from skerry.metrics import Metrics, Traffic
+from skerry.models.catalogue import DEFAULT_IMAGE_MODEL
+from skerry.models.folder import ModelFolder
 from skerry.models.manifest import InstalledModel
-from skerry.models.store import ModelStore
 from skerry.pipelines.features import Decoder
 from skerry.pipelines.housekeeping import Housekeeping
 from skerry.pipelines.image_feed import ImageIndexFeed
 from skerry.pipelines.images import ImageLibrary
-from skerry.pipelines.install import DEFAULT_IMAGE_MODEL
 from skerry.pipelines.loading import ModelLoader
 from skerry.pipelines.recognize import Recognizer
 from skerry.pipelines.reindex import Reindexer
@@ -67,7 +67,7 @@ class Node:
         self.port = port
         self.metrics = Metrics()
         self.traffic = Traffic()
-        self.store = ModelStore(settings.models_folder)
+        self._model_folder = ModelFolder(settings.models_folder)
         self.stage_timers = {name: self.metrics.stage_duration.labels(name) for name in ORDER}
         self.host_rules = host_rules(host, settings.node.allowed_hosts)
         self._stack = AsyncExitStack()
@@ -114,7 +114,7 @@ class Node:
 
     async def installed_models(self) -> list[InstalledModel]:
         """What the models folder holds."""
-        return await asyncio.to_thread(self.store.list)
+        return await asyncio.to_thread(self._model_folder.list)
 
     async def use_model(self, name: str) -> Job:
         """Start the switch to another default model."""
@@ -153,7 +153,7 @@ class Node:
         )
         self._stack.callback(decoder.close)
         loader = ModelLoader(
-            self.store, self.settings, decoder=decoder, cache=self._open_cache(),
+            self._model_folder, self.settings, decoder=decoder, cache=self._open_cache(),
             metrics=self.metrics,
         )  # fmt: skip
         active = spaces.active()

@@ -1,9 +1,8 @@
-"""The models folder: pull, add, list, verify and remove models, each whole or absent."""
+"""Change the models folder: pull, add and remove models, each whole or absent."""
 
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from skerry.errors import BadRequest, Conflict, ModelInvalid, ModelNotFound, ModelUnavailable
-from skerry.models.catalogue import Catalogue, CatalogueEntry, catalogue
+from skerry.errors import Conflict, ModelInvalid, ModelNotFound, ModelUnavailable
+from skerry.models.catalogue import CatalogueEntry
 from skerry.models.conversion import (
     Description,
     load_variant,
@@ -22,6 +21,7 @@ from skerry.models.conversion import (
     write_variant,
 )
 from skerry.models.files import locked, replace_synced, sha256_of, storage_errors, sync_folder
+from skerry.models.folder import ModelFolder, check_name, stored_files
 from skerry.models.manifest import (
     MANIFEST_FILE,
     InstalledModel,
@@ -29,7 +29,6 @@ from skerry.models.manifest import (
     Precision,
     Preprocess,
     Source,
-    StoredFile,
     Task,
 )
 from skerry.models.progress import Progress, ProgressSink, ignore_progress
@@ -37,48 +36,13 @@ from skerry.models.sources import fetch_weights
 
 log = logging.getLogger(__name__)
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-NAME_RULE = "Use 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit."
 
-
-class ModelStore:
-    """Models in `folder`, one folder each; safe beside other processes on the same folder.
+class ModelStore(ModelFolder):
+    """A models folder that changes; safe beside other processes on the same folder.
 
     A model appears by one rename of a complete, synced folder. Calls block: use a thread.
     All raise StorageFull or ModelUnavailable when the folder cannot be used.
     """
-
-    def __init__(self, folder: Path, *, known: Catalogue | None = None) -> None:
-        self.folder = folder
-        self.known = catalogue() if known is None else known
-
-    def list(self) -> list[InstalledModel]:
-        """Installed models by name; one whose manifest cannot be read is left out and logged."""
-        models = []
-        folders = (manifest.parent for manifest in self.folder.glob(f"*/{MANIFEST_FILE}"))
-        for name in sorted(folder.name for folder in folders if NAME.fullmatch(folder.name)):
-            try:
-                models.append(self._read(name))
-            except (ModelUnavailable, ModelNotFound) as error:
-                log.warning("%s", error.message)
-        return models
-
-    def get(self, name: str) -> InstalledModel:
-        """The installed model; ModelNotFound, or ModelUnavailable when files are gone or cut."""
-        model = self._read(name)
-        for file in _files(model):
-            path = model.folder / file.file
-            if not path.is_file() or path.stat().st_size != file.bytes:
-                raise self._damaged(name, file, "is missing or cut short")
-        return model
-
-    def verify(self, name: str) -> InstalledModel:
-        """Like `get`, reading every byte; ModelUnavailable names the file that has changed."""
-        model = self.get(name)
-        for file in _files(model):
-            if sha256_of(model.folder / file.file) != file.sha256:
-                raise self._damaged(name, file, "is not what was installed")
-        return model
 
     def pull(self, name: str, *, progress: ProgressSink = ignore_progress) -> InstalledModel:
         """Fetch a model of the catalogue, check and convert it; nothing is contacted if present.
@@ -159,7 +123,7 @@ class ModelStore:
 
     def remove(self, name: str) -> None:
         """Remove a model and its files; ModelNotFound. A node that runs it keeps running it."""
-        _check_name(name)
+        check_name(name)
         with storage_errors(self.folder):
             if not (self.folder / name).is_dir():
                 raise self._absent(name)
@@ -231,22 +195,8 @@ class ModelStore:
         downloads.mkdir(exist_ok=True)
         return downloads
 
-    def _read(self, name: str) -> InstalledModel:
-        _check_name(name)
-        folder = self.folder / name
-        try:
-            manifest = Manifest.decoded((folder / MANIFEST_FILE).read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            raise self._absent(name) from None
-        except (OSError, msgspec.DecodeError) as error:
-            raise ModelUnavailable(
-                f"The manifest of model '{name}' cannot be read: {error}.",
-                remedy=self._how_to_restore(name),
-            ) from error
-        return InstalledModel(manifest, folder)
-
     def _check_free(self, name: str) -> None:
-        _check_name(name)
+        check_name(name)
         if name in self.known:
             raise Conflict(
                 f"'{name}' is the name of a model in the catalogue.",
@@ -258,39 +208,13 @@ class ModelStore:
                 remedy=f"Choose another with --name, or 'skerry models remove {name}' first.",
             )
 
-    def _absent(self, name: str) -> ModelNotFound:
-        if name in self.known:
-            return ModelNotFound(
-                f"Model '{name}' is not installed.", remedy=f"Run 'skerry models pull {name}'."
-            )
-        return ModelNotFound(f"No model '{name}' is installed.")
-
-    def _damaged(self, name: str, file: StoredFile, what: str) -> ModelUnavailable:
-        return ModelUnavailable(
-            f"The file {file.file} of model '{name}' {what}.", remedy=self._how_to_restore(name)
-        )
-
-    def _how_to_restore(self, name: str) -> str:
-        again = f"skerry models {'pull' if name in self.known else 'add'}"
-        return f"Run 'skerry models remove {name}', then '{again}'."
-
-
-def _check_name(name: str) -> None:
-    if not NAME.fullmatch(name):
-        raise BadRequest(f"'{name}' cannot be a model's name.", remedy=NAME_RULE)
-
-
-def _files(model: InstalledModel) -> Iterator[StoredFile]:
-    for variant in model.manifest.variants:
-        yield from variant.files
-
 
 def _remove_strays(model: InstalledModel) -> None:
     """Delete what the manifest no longer names; a process that has mapped it keeps it.
 
     What engines keep beside the files (compiled models, measurements) was made of them, and goes.
     """
-    kept = {MANIFEST_FILE, *(file.file for file in _files(model))}
+    kept = {MANIFEST_FILE, *(file.file for file in stored_files(model))}
     for path in model.folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

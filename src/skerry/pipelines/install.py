@@ -7,7 +7,7 @@ import logging
 from skerry.config import ModelSettings
 from skerry.errors import SkerryError
 from skerry.inference.loading import choose
-from skerry.models.catalogue import DEFAULT_IMAGE_MODEL as DEFAULT_IMAGE_MODEL
+from skerry.inference.quantize import apply_ranges
 from skerry.models.manifest import InstalledModel
 from skerry.models.progress import ProgressSink, ignore_progress
 from skerry.models.store import ModelStore
@@ -37,9 +37,6 @@ def prepare(store: ModelStore, model: InstalledModel, *, settings: ModelSettings
     name = model.manifest.name
     try:
         if model.manifest.variant("int8") is None:
-            # It brings ONNX Runtime's tools; a node whose models are ready starts without them.
-            from skerry.inference.quantize import apply_ranges
-
             model = apply_ranges(store, name) or model
         choice = choose(model, settings=settings)
         log.info("'%s' runs in %s here: %s", name, choice.precision, choice.reason)

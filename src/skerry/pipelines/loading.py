@@ -11,10 +11,9 @@ from skerry.inference.batcher import Batcher
 from skerry.inference.loading import load_engine
 from skerry.kv.base import KeyValueStore
 from skerry.metrics import Metrics
+from skerry.models.folder import ModelFolder
 from skerry.models.manifest import InstalledModel
-from skerry.models.store import ModelStore
 from skerry.pipelines.features import Decoder, FeatureExtractor
-from skerry.pipelines.install import pull_model
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +23,14 @@ class ModelLoader:
 
     def __init__(
         self,
-        store: ModelStore,
+        folder: ModelFolder,
         settings: Settings,
         *,
         decoder: Decoder,
         cache: KeyValueStore | None,
         metrics: Metrics,
     ) -> None:
-        self._store = store
+        self._folder = folder
         self._settings = settings
         self._decoder = decoder
         self._cache = cache
@@ -60,9 +59,14 @@ class ModelLoader:
     def _installed(self, name: str, *, pull: bool) -> InstalledModel:
         try:
             # Every byte is read: weights that have changed would give features that mean nothing.
-            return self._store.verify(name)
+            return self._folder.verify(name)
         except ModelNotFound:
             if not pull:
                 raise
         log.info("The model '%s' is not here yet: pulling it", name)
-        return pull_model(self._store, name, settings=self._settings.models)
+        # Converting needs packages that serving does not: loaded only now.
+        from skerry.models.store import ModelStore
+        from skerry.pipelines.install import pull_model
+
+        store = ModelStore(self._folder.folder)
+        return pull_model(store, name, settings=self._settings.models)
