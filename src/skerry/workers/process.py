@@ -46,7 +46,9 @@ class Worker:
         self._link = _Link(spec)
         self._gone = asyncio.Event()
         self._reason = ""
-        self._tasks: list[asyncio.Task[None]] = []
+        self._stderr: asyncio.Task[None]
+        self._watch: asyncio.Task[None]
+        self._supervision: asyncio.Task[None]
 
     @classmethod
     async def start(cls, spec: WorkerSpec) -> Self:
@@ -62,11 +64,9 @@ class Worker:
         ours.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: worker._link, sock=ours)
-        worker._tasks = [
-            loop.create_task(worker._relay_stderr()),
-            loop.create_task(worker._watch_limits()),
-            loop.create_task(worker._supervise()),
-        ]
+        worker._stderr = loop.create_task(worker._relay_stderr())
+        worker._watch = loop.create_task(worker._watch_limits())
+        worker._supervision = loop.create_task(worker._supervise())
         return worker
 
     async def call(self, body: bytes, *, limit_s: float) -> bytes:
@@ -110,9 +110,11 @@ class Worker:
             self.kill("closed its channel")
             status = await self._process.wait()
         self._reason = self._reason or _describe(status)
+        # Its last words are in the log before anybody hears that it is gone.
+        await asyncio.wait([self._stderr], timeout=1)
         self._gone.set()
         self._link.fail_all(self._gone_error)
-        self._tasks[1].cancel()
+        self._watch.cancel()
 
     async def _watch_limits(self) -> None:
         while True:
