@@ -19,7 +19,7 @@ from skerry.inference.base import Submitted, Submitter
 from skerry.kv.base import KeyValueStore
 from skerry.media.images import decode
 from skerry.metrics import Metrics
-from skerry.models.manifest import Manifest
+from skerry.models.manifest import Manifest, Preprocess
 from skerry.pipelines.stages import Stages
 
 log = logging.getLogger(__name__)
@@ -69,21 +69,30 @@ class Extraction:
     cache: CacheResult
 
 
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A model's input, float32 (3, size, size), how long it waited and how long it took."""
+
+    tensor: NDArray[np.float32]
+    queue_s: float
+    decode_s: float
+
+
 class Decoder:
     """Decodes images in threads that release the GIL; bounded, so that memory is."""
 
     def __init__(self, *, threads: int, queue: int, max_pixels: int) -> None:
-        self.max_pixels = max_pixels
+        self._max_pixels = max_pixels
         self._limit = threads + queue
         self._admitted = 0
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="decode")
 
-    async def decode(self, image: bytes, manifest: Manifest) -> NDArray[np.float32]:
-        """The model's input, float32 (3, size, size); Overloaded when too many wait."""
+    async def decode(self, image: bytes, preprocess: Preprocess) -> Decoded:
+        """Raises ImageUnreadable, PayloadTooLarge, and Overloaded when too many wait."""
         if self._admitted >= self._limit:
             raise Overloaded("Too many images wait to be decoded.", retry_after_s=1.0)
         self._admitted += 1
-        work = self._threads.submit(decode, image, manifest.preprocess, max_pixels=self.max_pixels)
+        work = self._threads.submit(self._decode, image, preprocess, time.perf_counter())
         loop = asyncio.get_running_loop()
         # The place is free when the work has ended, not when its caller has gone.
         work.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
@@ -92,6 +101,11 @@ class Decoder:
     def close(self) -> None:
         """End the threads after what they hold."""
         self._threads.shutdown(cancel_futures=True)
+
+    def _decode(self, image: bytes, preprocess: Preprocess, since: float) -> Decoded:
+        began = time.perf_counter()
+        tensor = decode(image, preprocess, max_pixels=self._max_pixels)
+        return Decoded(tensor, began - since, time.perf_counter() - began)
 
     def _leave(self) -> None:
         self._admitted -= 1
@@ -168,10 +182,10 @@ class FeatureExtractor:
             flight.exception()  # Seen here, in case every caller has gone.
 
     async def _infer(self, key: str, image: bytes, *, deadline: float, stages: Stages) -> Features:
-        with stages.measure("decode"):
-            tensor = await self._decoder.decode(image, self.manifest)
-        output = await self._submitter.submit(tensor, deadline=deadline)
-        stages.add("queue", output.queue_s)
+        decoded = await self._decoder.decode(image, self.manifest.preprocess)
+        stages.add("decode", decoded.decode_s)
+        output = await self._submitter.submit(decoded.tensor, deadline=deadline)
+        stages.add("queue", decoded.queue_s + output.queue_s)
         stages.add("inference", output.inference_s)
         features = rank(output)
         await self._remember(key, features)
