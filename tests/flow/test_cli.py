@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,30 +13,27 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import onnx
 import pytest
-from PIL import Image
+
+from fast_model import ENVIRON
+from pictures import jpeg
+from running_node import RunningNode, start_node
+from tiny_model import CLASSES, SIZE, tiny_graph
 
 StartNode = Callable[..., Any]
-_rng = np.random.default_rng()
 
 
-def picture(path: Path, *, size: tuple[int, int] = (96, 64)) -> Path:
+def picture(path: Path) -> Path:
     """A JPEG that no test has stored before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(jpeg(size=size))
+    path.write_bytes(jpeg())
     return path
-
-
-def jpeg(*, size: tuple[int, int] = (96, 64)) -> bytes:
-    rough = _rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(rough).resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
 
 
 @dataclass
@@ -55,7 +52,7 @@ class Done:
 class Cli:
     """`skerry` beside one node."""
 
-    node: Any
+    node: RunningNode
     folder: Path
 
     def __call__(self, *arguments: str | Path, stdin: bytes = b"", **environ: str) -> Done:
@@ -100,8 +97,26 @@ class Cli:
         return [sys.executable, "-m", "skerry", *map(str, arguments)]
 
 
+@pytest.fixture(scope="module")
+def shared_node(
+    fast_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningNode]:
+    running = start_node(
+        tmp_path_factory.mktemp("cli") / "data", models=fast_models, environ=ENVIRON
+    )
+    yield running
+    running.kill()
+
+
 @pytest.fixture
-def cli(node: Any, tmp_path: Path) -> Cli:
+def cli(shared_node: RunningNode, tmp_path: Path) -> Cli:
+    """Beside a node whose model costs nothing."""
+    return Cli(shared_node, tmp_path)
+
+
+@pytest.fixture
+def default_cli(node: RunningNode, tmp_path: Path) -> Cli:
+    """Beside a node with the default model."""
     return Cli(node, tmp_path)
 
 
@@ -126,11 +141,11 @@ def test_a_folder_is_stored_once_and_what_cannot_be_read_is_named(cli: Cli, tmp_
     assert errors == ["image_unreadable"]
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(new_node: StartNode, tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on_where_it_stopped(fast_node: StartNode, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     for index in range(60):
         picture(folder / f"{index:03}.jpg")
-    node = new_node()
+    node = fast_node()
     cli = Cli(node, tmp_path)
     with cli.running("images", "add", folder, "--jobs", "1") as adding:
         while not cli("status", "--json").json["images"]:
@@ -139,7 +154,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(new_node: StartNode, tmp_pa
         out, err = adding.communicate(timeout=60)
     assert adding.returncode == 3, err
     assert b"the same command goes on from here" in out
-    cli.node = new_node()
+    cli.node = fast_node()
     before = cli("status", "--json").json["images"]
     done = cli("images", "add", folder, "--json")
     assert done.code == 0
@@ -209,15 +224,17 @@ def test_what_is_removed_is_gone(cli: Cli, tmp_path: Path) -> None:
     assert cli("images", "show", image_id).code == 1
 
 
-def test_recognition_is_drawn_with_bars_and_stages(cli: Cli, tmp_path: Path) -> None:
+def test_recognition_is_drawn_with_bars_and_stages(default_cli: Cli, tmp_path: Path) -> None:
     file = picture(tmp_path / "photo.jpg")
-    cli("images", "add", picture(tmp_path / "other.jpg"))
-    drawn = cli("recognize", file, "--labels", "3")
+    default_cli("images", "add", picture(tmp_path / "other.jpg"))
+    drawn = default_cli("recognize", file, "--labels", "3")
     assert drawn.code == 0
     assert len(re.findall(r"^  .*\d%$", drawn.out, re.MULTILINE)) >= 3
     for word in ("█", "similar images", "where the time went", "inference"):
         assert word in drawn.out
-    answer = cli("recognize", file, "--features", "--limit", "0", "--json").json["results"][0]
+    answer = default_cli("recognize", file, "--features", "--limit", "0", "--json").json["results"][
+        0
+    ]
     assert answer["file"] == str(file)
     assert answer["similar_images"] == []
     assert abs(np.linalg.norm(answer["feature_vector"]) - 1) < 1e-3
@@ -239,11 +256,11 @@ def _line(stream: IO[bytes] | None) -> Any:
 
 
 def test_watching_stores_what_is_there_and_what_comes_and_outlives_the_node(
-    new_node: StartNode, tmp_path: Path
+    fast_node: StartNode, tmp_path: Path
 ) -> None:
     inbox = tmp_path / "inbox"
     picture(inbox / "first.jpg")
-    node = new_node()
+    node = fast_node()
     port = node.url.rpartition(":")[2]
     cli = Cli(node, tmp_path)
     options = ("--tag-by-folder", "shelf", "--settle", "0.3", "--json")
@@ -262,7 +279,7 @@ def test_watching_stores_what_is_there_and_what_comes_and_outlives_the_node(
         assert watching.stderr is not None
         while b"Waiting" not in watching.stderr.readline():
             pass
-        cli.node = new_node(flags=("--port", port))
+        cli.node = fast_node(flags=("--port", port))
         third = _line(watching.stdout)
         assert third["status"] == "created"
         watching.send_signal(signal.SIGINT)
@@ -273,16 +290,16 @@ def test_watching_stores_what_is_there_and_what_comes_and_outlives_the_node(
     assert cli("status", "--json").json["images"] == 3
 
 
-def test_status_doctor_and_index_speak_of_the_running_node(cli: Cli) -> None:
-    status = cli("status")
-    assert cli.node.url in status.out
+def test_status_doctor_and_index_speak_of_the_running_node(default_cli: Cli) -> None:
+    status = default_cli("status")
+    assert default_cli.node.url in status.out
     assert "efficientnet-lite2, default" in status.out
-    doctor = cli("doctor", "--json")
+    doctor = default_cli("doctor", "--json")
     assert doctor.code == 0, doctor.out
     states = {check["name"]: check["state"] for check in doctor.json["checks"]}
     assert states["node"] == "ok"
     assert states["model"] == "ok"
-    index = cli("index", "status", "--json").json
+    index = default_cli("index", "status", "--json").json
     assert index["state"] in {"ready", "catching_up"}
 
 
@@ -298,9 +315,9 @@ def test_the_index_is_rebuilt_by_a_job_that_is_listed(cli: Cli, tmp_path: Path) 
 
 
 def test_from_the_first_key_on_only_keys_and_this_user_are_served(
-    new_node: StartNode, tmp_path: Path
+    fast_node: StartNode, tmp_path: Path
 ) -> None:
-    cli = Cli(new_node(), tmp_path)
+    cli = Cli(fast_node(), tmp_path)
     secret = cli(
         "keys", "create", "--name", "till-3", "--scope", "infer", "--expires", "90d"
     ).out.strip()
@@ -339,14 +356,16 @@ def test_up_refuses_in_one_line_what_it_cannot_do(cli: Cli, tmp_path: Path) -> N
         assert len(last) == 1
 
 
-def test_up_serves_after_a_key_was_made_without_a_node(new_node: StartNode, tmp_path: Path) -> None:
-    node = new_node()
+def test_up_serves_after_a_key_was_made_without_a_node(
+    fast_node: StartNode, tmp_path: Path
+) -> None:
+    node = fast_node()
     cli = Cli(node, tmp_path)
     node.stop()
     made = cli("keys", "create", "--name", "me", "--scope", "admin", "--json")
     assert made.code == 0, made.err
     assert [key["name"] for key in cli("keys", "list", "--json").json["keys"]] == ["me"]
-    again = new_node(flags=("--host", "0.0.0.0"), ready=False)
+    again = fast_node(flags=("--host", "0.0.0.0"), ready=False)
     port = again.url.rpartition(":")[2]
     with socket.create_connection(("127.0.0.1", int(port)), timeout=5):
         pass
@@ -355,30 +374,81 @@ def test_up_serves_after_a_key_was_made_without_a_node(new_node: StartNode, tmp_
     assert cli("keys", "revoke", "me", "--url", url).code == 0
 
 
-def test_models_are_listed_and_shown(cli: Cli) -> None:
-    listed = cli("models", "list", "--json").json["models"]
+def test_models_are_listed_and_shown(default_cli: Cli) -> None:
+    listed = default_cli("models", "list", "--json").json["models"]
     default = next(model for model in listed if model["name"] == "efficientnet-lite2")
     assert default["installed"]
     assert default["default"]
-    assert "ImageNet" in cli("models", "show", "efficientnet-lite2").out
-    assert cli("models", "show", "nothing").code == 1
-    unknown = cli("models", "pull", "nothing")
+    assert "ImageNet" in default_cli("models", "show", "efficientnet-lite2").out
+    assert default_cli("models", "show", "nothing").code == 1
+    unknown = default_cli("models", "pull", "nothing")
     assert unknown.code == 1
     assert "efficientnet-lite2" in unknown.err
 
 
-def test_the_demo_stores_ten_photos_once(cli: Cli) -> None:
-    first = cli("demo", "--json")
+def test_the_demo_stores_ten_photos_once(default_cli: Cli) -> None:
+    first = default_cli("demo", "--json")
     if "pip could not fetch" in first.err:
         pytest.skip(f"The scikit-image wheel cannot be had here: {first.err}")
     assert first.code == 0, first.err
     assert len(first.json["created"]) + first.json["stored_before"] == 10
-    assert first.json["console"] == f"{cli.node.url}/console"
-    again = cli("demo", "--json")
+    assert first.json["console"] == f"{default_cli.node.url}/console"
+    again = default_cli("demo", "--json")
     assert again.json["created"] == []
-    found = cli("images", "list", "--uploaded-by", "demo", "--tag", "kind=texture", "--json").json
+    found = default_cli(
+        "images", "list", "--uploaded-by", "demo", "--tag", "kind=texture", "--json"
+    ).json
     assert {image["filename"] for image in found["images"]} == {
         "brick.png",
         "grass.png",
         "gravel.png",
     }
+
+
+def test_a_model_of_ones_own_is_added_used_and_removed(
+    fast_node: StartNode, fast_models: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(fast_models, models)
+    cli = Cli(fast_node(models=models), tmp_path)
+    onnx.save(tiny_graph(), tmp_path / "My Tiny.onnx")
+    (tmp_path / "labels.txt").write_text("\n".join(f"thing {i}" for i in range(CLASSES)))
+    options = ("--labels", "labels.txt", "--size", str(SIZE), "--embedding", "embedding", "--json")
+    added = cli("models", "add", "My Tiny.onnx", *options)
+    assert added.code == 0, added.err
+    assert (added.json["name"], added.json["labels"]) == ("my-tiny", CLASSES)
+    taken = cli("models", "add", "My Tiny.onnx", *options)
+    assert (taken.code, "--name" in taken.err) == (1, True)
+    cli("images", "add", picture(tmp_path / "x.jpg"))
+    used = cli("models", "use", "my-tiny", "--json")
+    assert (used.code, used.json["state"]) == (0, "done"), used.err
+    recognized = cli("recognize", "x.jpg", "--json").json["results"][0]
+    assert recognized["model"]["name"] == "my-tiny"
+    assert recognized["similar_images"][0]["similarity_score"] > 0.99
+    listed = {m["name"]: m["default"] for m in cli("models", "list", "--json").json["models"]}
+    assert (listed["my-tiny"], listed["fast"]) == (True, False)
+    assert cli("models", "remove", "my-tiny").code == 0
+    assert cli("models", "show", "my-tiny").code == 1
+
+
+def test_quantizing_says_what_it_cost_and_fails_below_what_was_asked(
+    fast_models: Path, shared_node: RunningNode, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(fast_models, models)
+    cli = Cli(replace(shared_node, models=models), tmp_path)
+    onnx.save(tiny_graph(), tmp_path / "tiny.onnx")
+    (tmp_path / "labels.txt").write_text("\n".join(f"thing {i}" for i in range(CLASSES)))
+    options = ("--labels", "labels.txt", "--size", str(SIZE), "--embedding", "embedding")
+    assert cli("models", "add", "tiny.onnx", *options).code == 0
+    for index in range(60):
+        picture(tmp_path / f"photos/{index}.jpg")
+    lenient = ("--min-agreement", "0", "--min-cosine", "0")
+    passed = cli("quantize", "tiny", "--data", "photos", *lenient)
+    assert passed.code == 0, passed.err
+    for word in ("size", "latency", "top-1 agreement", "feature cosine", "Passed"):
+        assert word in passed.out
+    strict = cli("quantize", "tiny", "--data", "photos", "--min-cosine", "1", "--json")
+    assert (strict.code, strict.json["passed"]) == (1, False)
+    few = cli("quantize", "tiny", "--data", "models")
+    assert (few.code, "at least 20" in few.err) == (1, True)

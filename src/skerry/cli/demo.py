@@ -11,7 +11,7 @@ import click
 
 from skerry.cli.http import open_client
 from skerry.cli.options import Options, examples, node_options
-from skerry.cli.output import count, note, one_line, print_json, say, style
+from skerry.cli.output import count, note, print_json, say, style, table
 from skerry.cli.progress import Progress
 from skerry.errors import ChecksumMismatch
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 WHEEL = "scikit-image==0.26.0"
 FOLDER = "skimage/data"
 UPLOADED_BY = "demo"
+LIKE_ANOTHER = "gravel.png"
+"""A photo with another of its kind, so that a first search finds something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +112,18 @@ def demo(options: Options) -> None:
     it. Those stored before are not fetched again.
     """
     with open_client(options, patience_s=120) as node:
-        known = [node.images.find(photo.sha256) for photo in PHOTOS]
-        missing = [photo for photo, image in zip(PHOTOS, known, strict=True) if image is None]
+        found = {photo: node.images.find(photo.sha256) for photo in PHOTOS}
+        missing = [photo for photo, image in found.items() if image is None]
         uploads = _fetch_and_store(node, missing) if missing else []
-        console = f"{node.url}/console"
-        total = node.status().images
+        url = node.url
     if options.json:
         stored_before = len(PHOTOS) - len(missing)
-        print_json({"console": console, "created": uploads, "stored_before": stored_before})
-    else:
-        _tell(missing, uploads, total, console)
+        answer = {"console": f"{url}/console", "created": uploads, "stored_before": stored_before}
+        print_json(answer)
+        return
+    stored = list(zip(missing, uploads, strict=True))
+    ids = {photo.file: image.id for photo, image in found.items() if image}
+    _tell(url, stored, ids | {photo.file: upload.id for photo, upload in stored})
 
 
 def _fetch_and_store(node: Client, photos: list[Photo]) -> list[Upload]:
@@ -145,13 +149,17 @@ def _store(node: Client, photo: Photo, path: Path) -> Upload:
     return upload
 
 
-def _tell(stored: list[Photo], uploads: list[Upload], total: int, console: str) -> None:
-    for photo, upload in zip(stored, uploads, strict=True):
-        shows = one_line(upload.labels[0].label) if upload.labels else ""
-        say(f"  {upload.id:4}  {photo.file:22} {shows:24} {style(photo.credit, dim=True)}")
-    before = "" if stored else " They were stored before."
-    say(f"{count(len(PHOTOS), 'photo')} to look at, {count(total, 'image')} in all.{before}")
+def _tell(node_url: str, stored: list[tuple[Photo, Upload]], ids: dict[str, int]) -> None:
+    if stored:
+        columns = {"id": "right", "photo": "left", "shows": "left", "licence": "left"}
+        rows = [
+            (upload.id, photo.file, upload.labels[0].label if upload.labels else "", photo.credit)
+            for photo, upload in stored
+        ]
+        table(columns, rows)
+    before = "" if stored else ", all stored before"
+    say(f"{count(len(PHOTOS), 'photo')} to look at{before}.")
     say()
-    say(f"Look at them:   {style(console, bold=True)}")
-    say("Find the like:  skerry images search " + (str(uploads[0].id) if uploads else "1"))
+    say(f"Look at them:   {style(f'{node_url}/console', bold=True)}")
+    say(f"Find the like:  skerry images search {ids[LIKE_ANOTHER]}")
     say("Try your own:   skerry recognize photo.jpg")

@@ -51,5 +51,5 @@ def examine(options: Options) -> Iterator[Finding]:
 def _draw(finding: Finding) -> None:
     state = style(f"{finding.state:4}", fg=COLOURS[finding.state], bold=True)
     say(f"{state}  {finding.name:14} {one_line(finding.text)}")
-    if finding.state != "ok":
+    if finding.remedy:
         say(f"{'':20} {one_line(finding.remedy)}")

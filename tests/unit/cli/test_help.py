@@ -73,3 +73,12 @@ def test_every_command_prints_json_on_demand(name: str) -> None:
 
 def test_summaries_fit_their_line() -> None:
     assert all(len(entry.summary) <= 70 for entry in COMMANDS.values())
+
+
+def test_the_thresholds_that_help_states_are_the_ones_that_count() -> None:
+    from skerry.inference.comparison import MIN_AGREEMENT, MIN_COSINE
+
+    command = ALL["skerry quantize"]
+    text = command.get_help(click.Context(command, terminal_width=200))
+    assert f"[default: {MIN_AGREEMENT}]" in text
+    assert f"[default: {MIN_COSINE}]" in text
