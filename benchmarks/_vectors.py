@@ -154,6 +154,13 @@ async def repeat(
         await asyncio.sleep(0)
 
 
+async def idle_lag_p99_ms(*, seconds: float = 1.0) -> float:
+    """How late the event loop wakes with nothing to do: what this machine adds by itself."""
+    lags: list[float] = []
+    await _watch_loop(time.perf_counter() + seconds, lags)
+    return float(np.percentile(lags, 99)) * 1e3
+
+
 async def _watch_loop(until: float, lags: list[float]) -> None:
     while (began := time.perf_counter()) < until:
         await asyncio.sleep(0.001)

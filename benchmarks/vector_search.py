@@ -13,7 +13,7 @@ import psutil
 import qdrant_edge as qe
 import uvloop
 from _report import Bars, Cell, Claim, Report, Table, publish
-from _vectors import SHARES, Data, Search, Share, Timing, burst, clustered
+from _vectors import SHARES, Data, Search, Share, Timing, burst, clustered, idle_lag_p99_ms
 
 from skerry.vectors.base import Changes, Condition, Filter, Float32, Range
 from skerry.vectors.edge import EdgeVectors
@@ -72,7 +72,8 @@ async def measure(data: Data, folder: Path, *, seconds: float) -> Report:
         seconds=seconds,
     )
     exact_ms = await numpy_ms(data, folder)
-    return report(data, built, recalls, alone, timings, exact_ms)
+    idle_ms = await idle_lag_p99_ms()
+    return report(data, built, recalls, alone, timings, exact_ms=exact_ms, idle_ms=idle_ms)
 
 
 async def build(data: Data, folder: Path) -> Built:
@@ -193,7 +194,9 @@ def report(
     recalls: list[float],
     alone: list[tuple[float, float]],
     timings: dict[str, tuple[Timing, Timing]],
+    *,
     exact_ms: float,
+    idle_ms: float,
 ) -> Report:
     """Claims first, then the tables."""
     count, size = data.stored.shape
@@ -225,6 +228,7 @@ def report(
                 ["disk, MB", built.disk_mb],
                 ["exact search in numpy, P50 ms", exact_ms],
                 ["searches/s, worker : this process", peaceful.per_s / raw.per_s],
+                ["idle event loop late at P99, ms", idle_ms],
             ]),
         ],
         plots=[Bars("Event loop late at P99", "ms",
