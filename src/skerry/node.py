@@ -15,7 +15,7 @@ from skerry.auth.local import remove_local_key, write_local_key
 from skerry.backends import open_backend
 from skerry.blobs.files import FileBlobs
 from skerry.config import Settings
-from skerry.errors import ConfigError, StoreUnavailable
+from skerry.errors import ConfigError, SkerryError, StoreUnavailable
 from skerry.index.images import IMAGE_FIELDS
 from skerry.index.switch import IndexSwitch
 from skerry.index.view import Index
@@ -97,6 +97,7 @@ class Node:
             await self._stack.aclose()
             raise
         self._starting = asyncio.create_task(self._start())
+        self._starting.add_done_callback(_log_failure)
         keeping = Housekeeping(self.keys, ChangeLog(self._db), metrics=self.metrics)
         self._stack.callback(asyncio.create_task(keeping.run()).cancel)
 
@@ -205,7 +206,10 @@ class Node:
 
     async def _start(self) -> None:
         """Bring up the default model and the index; each failure is kept in its part's state."""
-        await asyncio.to_thread(self._sweep)
+        try:
+            await asyncio.to_thread(self._sweep)
+        except SkerryError as error:
+            log.warning("What a crash may have left is not swept: %s", error.message)
         await self._reindexer.start()
 
     def _sweep(self) -> None:
@@ -218,6 +222,11 @@ class Node:
                 f"Listening on {self.host} without a key would let anybody in.",
                 remedy="First: skerry keys create --name me --scope admin",
             )
+
+
+def _log_failure(start: asyncio.Task[None]) -> None:
+    if not start.cancelled() and start.exception() is not None:
+        log.error("The start of the node failed", exc_info=start.exception())
 
 
 def lock_folder(data: Path) -> int:

@@ -466,3 +466,17 @@ def test_readiness_follows_a_node_through_its_start(fast_node: StartNode) -> Non
         assert set(first.json()["parts"]) >= {"database", "models", "index"}
         wait_ready(node)
         assert all(part["state"] == "ready" for part in parts(client).values())
+
+
+def test_a_sweep_that_fails_does_not_keep_the_node_from_starting(fast_node: StartNode) -> None:
+    node = fast_node()
+    with node.client() as client:
+        data = png()
+        image = store(client, data)
+    node.stop()
+    free = next(f"{i:02x}" for i in range(256) if not (node.data / "blobs" / f"{i:02x}").exists())
+    (node.data / "blobs" / free).write_bytes(b"a file where a folder belongs")
+    node = fast_node()
+    assert "not swept" in node.log.read_text()
+    with node.client() as client:
+        assert found_by_itself(client, data) == image["id"]

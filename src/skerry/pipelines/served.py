@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Protocol
 
 from skerry.errors import ModelUnavailable, SkerryError
 from skerry.pipelines.features import FeatureExtractor
+
+log = logging.getLogger(__name__)
 
 
 class Loader(Protocol):
@@ -87,6 +90,11 @@ class ServedModels:
                 served.state, served.reason = "failed", error.message
                 self._models[name] = served
             raise
+        except Exception as error:  # a bug, or a library's: said, or it would "start" for ever
+            log.exception("Loading the model '%s' failed", name)
+            served.state, served.reason = "failed", f"{type(error).__name__}: {error}"
+            self._models[name] = served
+            raise ModelUnavailable(f"The model '{name}' failed: {served.reason}") from error
         served.state, served.load_ms = "ready", round(1e3 * (time.perf_counter() - began), 1)
         self._models[name] = served
         return served.extractor
