@@ -42,10 +42,12 @@ class TextFormatter(logging.Formatter):
 
 
 def configure_logging(level: str = "info", *, format: str = "text") -> None:
-    """Send the `skerry` loggers to stderr."""
+    """Send all loggers to stderr in one form: ours from `level` on, the libraries' warnings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
-    logger = logging.getLogger("skerry")
-    logger.handlers[:] = [handler]
-    logger.setLevel(level.upper())
-    logger.propagate = False
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("skerry").setLevel(level.upper())
+    # It warns of every malformed form: the client is told, and could fill our disk with it.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
