@@ -39,7 +39,7 @@ SPEC = CollectionSpec(
 
 def make_edge(folder):
     # Small slices, so that a few hundred points are searched in many.
-    return EdgeVectors(EdgeVectors.Options(slice_points=40), folder=folder)
+    return EdgeVectors(EdgeVectors.Options(slice_bytes=40 * 4 * SIZE), folder=folder)
 
 
 def make_exact(folder):

@@ -67,8 +67,8 @@ class EdgeVectors:
         """Candidates looked at when a point is put into the graph."""
         ef: int = 96
         """Candidates looked at in a search: more is slower and finds more."""
-        slice_points: int = 4096
-        """Points a thorough search looks at before it lets others pass."""
+        slice_bytes: int = 6 << 20
+        """Bytes of vectors a thorough search looks at before it lets others pass."""
         hang_s: float = 30.0
         """After how long without an answer the worker is taken for hung and replaced."""
 
@@ -92,7 +92,7 @@ class EdgeVectors:
         self._spec = spec
         self._worker = await Worker.start(WORKER)
         try:
-            call = Open(str(self._folder), spec, self._tuning())
+            call = Open(str(self._folder), spec, self._tuning(spec))
             opened = decode_opened(await self._call(call, limit_s=OPEN_LIMIT_S))
         except BaseException:
             await self._stop()
@@ -153,7 +153,7 @@ class EdgeVectors:
         builder = self._builder = await Worker.start(WORKER)
         try:
             await self._copy(folder, builder)
-            build = Build(str(folder), spec, self._tuning())
+            build = Build(str(folder), spec, self._tuning(spec))
             await builder.call(encode(build), limit_s=BUILD_LIMIT_S)
         except BaseException:
             builder.kill()
@@ -207,9 +207,10 @@ class EdgeVectors:
             raise IndexUnavailable("The vector index is closed.")
         return self._spec
 
-    def _tuning(self) -> Tuning:
+    def _tuning(self, spec: CollectionSpec) -> Tuning:
         options = self._options
-        return Tuning(options.m, options.ef_construct, options.ef, options.slice_points)
+        slice_points = max(1, options.slice_bytes // (4 * spec.size))
+        return Tuning(options.m, options.ef_construct, options.ef, slice_points)
 
     def _log_discarded(self, spec: CollectionSpec, reason: str) -> None:
         fields = {"collection": spec.name, "space": spec.space, "reason": reason}

@@ -20,7 +20,7 @@ COUNT = 2000
 
 @pytest.fixture
 async def index(tmp_path):
-    index = EdgeVectors(EdgeVectors.Options(slice_points=16), folder=tmp_path / "c")
+    index = EdgeVectors(EdgeVectors.Options(slice_bytes=16 * 4 * SIZE), folder=tmp_path / "c")
     await index.open(SPEC)
     random = np.random.default_rng(0)
     vectors = random.standard_normal((COUNT, SIZE)).astype(np.float32)
