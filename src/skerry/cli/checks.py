@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from skerry.cli.http import open_client
-from skerry.cli.models import first_model
+from skerry.cli.model_facts import first_model
 from skerry.cli.options import Options
 from skerry.cli.output import count, size
 from skerry.errors import NodeUnreachable, SkerryError

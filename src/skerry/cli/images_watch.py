@@ -28,6 +28,7 @@ from skerry.errors import (
 
 T = TypeVar("T")
 LOOK_EVERY_MS = 200
+LOOK_ANEW_EVERY_S = 60.0
 LONGEST_PAUSE_S = 10.0
 
 
@@ -84,13 +85,17 @@ def watch(
 def _arriving(arrivals: Arrivals, *, poll: bool) -> Iterator[Candidate]:
     events = _changes(arrivals.folder, poll=poll)
     next(events)
-    # What stands there already is looked for after the watch began: nothing falls between.
-    arrivals.see(candidate.path for candidate in gather([arrivals.folder]).candidates)
     note(f"Watching {one_line(arrivals.folder)}; Ctrl-C ends.")
+    look_at = 0.0
     for changed in events:
         if not arrivals.folder.is_dir():
             raise NotFound(f"The folder {arrivals.folder} is gone.")
         arrivals.see(changed)
+        if time.monotonic() >= look_at:
+            # The first look comes after the watch began, so that nothing falls between; later
+            # ones find what the system told of too late or, with too many changes, not at all.
+            arrivals.see(candidate.path for candidate in gather([arrivals.folder]).candidates)
+            look_at = time.monotonic() + LOOK_ANEW_EVERY_S
         yield from arrivals.complete()
 
 

