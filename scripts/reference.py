@@ -149,7 +149,7 @@ def cli_page() -> str:
     """Each command's help."""
     lines = ["# Command line\n"]
     for command, name in walk(cli, "skerry"):
-        with click.Context(command, info_name=name) as context:
+        with click.Context(command, info_name=name, terminal_width=100) as context:
             lines += [f"## `{name}`\n", f"```text\n{command.get_help(context)}\n```\n"]
     return "\n".join(lines)
 

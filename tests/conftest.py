@@ -29,9 +29,10 @@ test_models_folder.__test__ = False  # type: ignore[attr-defined]
 def models() -> Path:
     """A models folder with the default model; skips aloud when it cannot be pulled."""
     folder = test_models_folder()
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("SKERRY_")}
     command = [sys.executable, "-m", "skerry", "models", "pull", "efficientnet-lite2"]
     done = subprocess.run(
-        command, env={**os.environ, "SKERRY_MODELS": str(folder)}, capture_output=True, text=True
+        command, env={**clean, "SKERRY_MODELS": str(folder)}, capture_output=True, text=True
     )
     if done.returncode:
         pytest.skip(f"The default model cannot be pulled here: {done.stderr.strip()}")
