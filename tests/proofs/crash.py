@@ -112,14 +112,12 @@ class Client:
         image.version, image.pending = image.version + 1, ""
 
     async def _delete(self, image: Image) -> None:
-        assert image.id is not None
         image.pending = "delete"
         answer = await self._send("DELETE", f"/api/images/{image.id}")
         if answer.status_code != 204:
             self._refused(image, answer)
             return
-        image.former_ids.add(image.id)
-        image.id, image.pending = None, ""
+        image.lose()
 
     async def _find(self, image: Image) -> None:
         answer = await self._send("POST", "/api/images/search", files={"file": ("x", image.data)})
@@ -254,10 +252,8 @@ def trim(proof: Proof, node: RunningNode) -> None:
     """Delete some, so that the hundredth round is as quick as the first."""
     with node.client() as client:
         for image in proof.ledger.forget_some(keep=KEPT):
-            assert image.id is not None
             client.delete(f"/api/images/{image.id}").raise_for_status()
-            image.former_ids.add(image.id)
-            image.id = None
+            image.lose()
 
 
 def one_round(proof: Proof) -> str:

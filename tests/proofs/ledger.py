@@ -28,6 +28,12 @@ class Image:
     def __post_init__(self) -> None:
         self.digest = hashlib.sha256(self.data).hexdigest()
 
+    def lose(self) -> None:
+        """It is deleted, or was never stored."""
+        if self.id is not None:
+            self.former_ids.add(self.id)
+        self.id, self.version, self.pending = None, 0, ""
+
     def may_be_stored(self) -> bool:
         """Whether the node may have it."""
         return self.id is not None or self.pending == "add"
@@ -68,9 +74,7 @@ class Ledger:
     def _settle(self, image: Image, row: dict[str, Any] | None) -> list[str]:
         wrong = _differences(image, row)
         if row is None:
-            if image.id is not None:
-                image.former_ids.add(image.id)
-            image.id = None
+            image.lose()
         else:
             if row["id"] in image.former_ids:
                 wrong.append(f"{image.digest} came back under its old id {row['id']}")
