@@ -25,7 +25,7 @@ FLOOR_SECONDS = 5.0
 SAMPLE_EVERY_S = 2.0
 WARM_SHARE = 0.2
 # Small, so that it is full before the first fifth of the images is in: what grows then, leaks.
-CACHE_BYTES = 8 << 20
+CACHE_BYTES = 1 << 20
 GROWTH_TARGET_KB = 1.0
 
 
