@@ -107,9 +107,13 @@ class UnsupportedMediaType(SkerryError):
 
 
 class RangeNotSatisfiable(BadRequest):
-    """The bytes asked for with `Range` do not exist."""
+    """The bytes asked for with `Range` do not exist; the file has `size`."""
 
     code, status = "range_not_satisfiable", 416
+
+    def __init__(self, message: str, *, size: int) -> None:
+        super().__init__(message)
+        self.size = size
 
 
 class Unprocessable(SkerryError):

@@ -175,8 +175,8 @@ def test_an_unfit_request_id_is_replaced(client: httpx.Client, given: bytes) -> 
     assert all(1 <= len(name) <= 128 and name.isascii() for name in seen)
 
 
-def test_tags_of_like_images_are_suggested_with_their_votes(new_node: Callable[..., Any]) -> None:
-    with new_node().client() as client:
+def test_tags_of_like_images_are_suggested_with_their_votes(fast_node: Callable[..., Any]) -> None:
+    with fast_node().client() as client:
         base = photo(size=(160, 120))
         for quality in (70, 80, 90):
             store(client, encoded(base, "JPEG", quality=quality), tags='{"shelf": "3"}')
@@ -218,8 +218,8 @@ def test_rows_of_similar_images_are_never_stale(client: httpx.Client) -> None:
     assert image["id"] not in [m["id"] for m in recognized(client, data)["similar_images"]]
 
 
-def test_equal_images_in_flight_share_one_inference(new_node: Callable[..., Any]) -> None:
-    node = new_node()
+def test_equal_images_in_flight_share_one_inference(fast_node: Callable[..., Any]) -> None:
+    node = fast_node()
     data = encoded(photo(size=(1600, 1200)), "JPEG", quality=95)
 
     with node.client() as client:

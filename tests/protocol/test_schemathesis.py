@@ -49,7 +49,7 @@ def test_the_node_answers_as_its_description_says(keyed: RunningNode, tmp_path: 
         "-H", f"Authorization: {keyed.headers['Authorization']}",
         # A text that fits the schema may still be no base64, no model's name, no time.
         "--checks", "all", "--exclude-checks", "positive_data_acceptance",
-        "--phases", "examples,coverage,fuzzing", "--max-examples", "8", "--seed", "4",
+        "--phases", "examples,coverage,fuzzing", "--max-examples", "4", "--seed", "4",
         "--continue-on-failure", "--no-color", "--warnings", "off",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)

@@ -10,16 +10,15 @@ import time
 from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from skerry.api.bodies import ClientGone
-from skerry.api.contract import Answer, AsgiAnswer, Exchange, Route
+from skerry.api.contract import Answer, Exchange, FileAnswer, Route
 from skerry.api.faults import clean, error_answer, internal_error
 from skerry.api.guard import authorise
 from skerry.errors import (
     BadRequest,
     MethodNotAllowed,
-    RangeNotSatisfiable,
     SkerryError,
     UnknownField,
 )
@@ -27,6 +26,7 @@ from skerry.node import Node
 
 log = logging.getLogger("skerry.http")
 
+CHUNK_BYTES = 1 << 18
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -74,7 +74,7 @@ class Endpoint:
         finally:
             self._count(scope["method"], status, time.perf_counter() - began, exchange)
 
-    async def _answer(self, exchange: Exchange) -> Answer | AsgiAnswer:
+    async def _answer(self, exchange: Exchange) -> Answer | FileAnswer:
         try:
             route = self._routes.get(exchange.scope["method"])
             if route is None:
@@ -169,21 +169,13 @@ def _with_allow(exchange: Exchange, allow: str) -> Answer:
     return answer
 
 
-async def send_answer(answer: Answer | AsgiAnswer, exchange: Exchange, send: Send) -> int:
+async def send_answer(answer: Answer | FileAnswer, exchange: Exchange, send: Send) -> int:
     """Send with the headers every answer carries; the status that went out."""
-    extra = [*SECURITY_HEADERS, (b"x-request-id", exchange.request_id.encode())]
-    if exchange.timed:
-        extra.append((b"server-timing", exchange.stages.server_timing().encode()))
-    if isinstance(answer, AsgiAnswer):
-        return await _send_asgi(answer, exchange, send, extra)
-    headers = [
-        (b"content-type", answer.media_type.encode()),
-        (b"content-length", str(len(answer.body)).encode()),
-        *extra,
-        *((name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()),
-    ]
-    if answer.status in (204, 304):
-        headers = headers[2:]
+    if isinstance(answer, FileAnswer):
+        await _send_file(answer, exchange, send)
+        return answer.status
+    length = len(answer.body)
+    headers = _headers(answer, exchange, length)
     body = b"" if exchange.scope["method"] == "HEAD" else answer.body
     with contextlib.suppress(OSError):  # The client may have gone while we worked.
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -191,22 +183,31 @@ async def send_answer(answer: Answer | AsgiAnswer, exchange: Exchange, send: Sen
     return answer.status
 
 
-async def _send_asgi(
-    answer: AsgiAnswer, exchange: Exchange, send: Send, extra: list[tuple[bytes, bytes]]
-) -> int:
-    status = 200
+def _headers(
+    answer: Answer | FileAnswer, exchange: Exchange, length: int
+) -> list[tuple[bytes, bytes]]:
+    body_headers = [
+        (b"content-type", answer.media_type.encode()),
+        (b"content-length", str(length).encode()),
+    ]
+    headers = [] if answer.status in (204, 304) else body_headers
+    headers += [*SECURITY_HEADERS, (b"x-request-id", exchange.request_id.encode())]
+    headers += ((name.encode(), value.encode("latin-1")) for name, value in answer.headers.items())
+    if exchange.timed:
+        headers.append((b"server-timing", exchange.stages.server_timing().encode()))
+    return headers
 
-    async def with_headers(message: Message) -> None:
-        nonlocal status
-        if message["type"] == "http.response.start":
-            status = message["status"]
-            message["headers"] = [*message["headers"], *extra]
-        if status < 400:
-            await send(message)
 
-    await answer.app(exchange.scope, exchange.receive, with_headers)
-    if status < 400:
-        return status
-    # What refuses a range is a library: its text is not in our shape.
-    error = RangeNotSatisfiable("The range asked for lies outside the file or is malformed.")
-    return await send_answer(error_answer(error, exchange.request_id), exchange, send)
+async def _send_file(answer: FileAnswer, exchange: Exchange, send: Send) -> None:
+    headers = _headers(answer, exchange, answer.length)
+    left = 0 if exchange.scope["method"] == "HEAD" else answer.length
+    with answer.file as file, contextlib.suppress(OSError):  # The client may have gone.
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        file.seek(answer.start)
+        while left:
+            data = await asyncio.to_thread(file.read, min(left, CHUNK_BYTES))
+            if not data:
+                raise RuntimeError("A stored file is shorter than it was a moment ago.")
+            left -= len(data)
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})

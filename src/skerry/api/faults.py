@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from skerry.api.contract import Answer
-from skerry.errors import Overloaded, ServiceUnavailable, SkerryError
+from skerry.errors import Overloaded, RangeNotSatisfiable, ServiceUnavailable, SkerryError
 
 
 class ErrorBody(msgspec.Struct):
@@ -36,6 +36,8 @@ def error_answer(error: SkerryError, request_id: str) -> Answer:
     headers: dict[str, str] = {}
     if error.status == 401:
         headers["www-authenticate"] = 'Bearer realm="skerry"'
+    if isinstance(error, RangeNotSatisfiable):
+        headers["content-range"] = f"bytes */{error.size}"
     if isinstance(error, ServiceUnavailable | Overloaded):
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s or 1)))
     body = msgspec.json.encode(ErrorAnswer(error_body(error, request_id)))

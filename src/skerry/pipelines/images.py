@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import BinaryIO
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -157,21 +157,37 @@ class ImageLibrary:
             raise IndexUnavailable(f"Image {row.id} has no vector yet.", retry_after_s=5.0)
         return found
 
-    def file(self, reference: str) -> tuple[ImageRow, Path]:
-        """The row and the path of the original bytes."""
+    def open(self, reference: str) -> BinaryIO:
+        """The original bytes; an open file stays readable when the image is removed meanwhile.
+
+        Blocks. Raises ImageNotFound, and StoreUnavailable when the file is missing.
+        """
         row = self.get(reference)
         path = self._blobs.path(row.sha256)
-        if path is None:
-            raise StoreUnavailable(
-                f"The file of image {row.id} is missing from the blob store.",
-                remedy="Restore the blobs folder from a backup, or remove the image.",
-            )
-        return row, path
+        try:
+            if path is not None:
+                return path.open("rb")
+        except FileNotFoundError:
+            pass
+        self.get(reference)  # Removed a moment ago: then nothing is missing.
+        raise StoreUnavailable(
+            f"The file of image {row.id} is missing from the blob store.",
+            remedy="Restore the blobs folder from a backup, or remove the image.",
+        )
 
-    async def thumbnail(self, reference: str, *, size: int) -> tuple[ImageRow, bytes]:
+    async def read(self, reference: str) -> bytes:
+        """The original bytes; raises as `open`."""
+        return await asyncio.to_thread(self._read, reference)
+
+    async def thumbnail(self, reference: str, *, size: int) -> bytes:
         """A JPEG of at most `size` pixels a side."""
-        row, path = self.file(reference)
-        return row, await asyncio.to_thread(lambda: thumbnail(path.read_bytes(), size=size))
+        return await asyncio.to_thread(
+            lambda: thumbnail(self._read(reference), size=size, max_pixels=self._max_pixels)
+        )
+
+    def _read(self, reference: str) -> bytes:
+        with self.open(reference) as file:
+            return file.read()
 
     @asynccontextmanager
     async def _locked(self, digest: str) -> AsyncIterator[None]:

@@ -172,8 +172,7 @@ class Reindexer:
 
     async def _embed(self, row: ImageRow, extractor: FeatureExtractor) -> None:
         try:
-            _, path = self._library.file(str(row.id))
-            image = await asyncio.to_thread(path.read_bytes)
+            image = await self._library.read(str(row.id))
             embedding = await self._vector(image, extractor)
         except SkerryError as error:
             log.error("Image %d is left out of the new index: %s", row.id, error.message)

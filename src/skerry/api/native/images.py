@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import datetime
-
-import anyio.to_thread
-from starlette.responses import FileResponse
 
 from skerry.api.bodies import (
     FilePart,
@@ -18,7 +16,7 @@ from skerry.api.bodies import (
     read_json,
     the_file,
 )
-from skerry.api.contract import Answer, AsgiAnswer, Exchange, Route, json_answer
+from skerry.api.contract import Answer, Exchange, FileAnswer, Route, json_answer
 from skerry.api.native.idempotency import once
 from skerry.api.native.recognize import similar_json
 from skerry.api.native.uploads import (
@@ -41,7 +39,8 @@ from skerry.api.native.wire import (
     UploadAnswer,
     image_json,
 )
-from skerry.errors import BadRequest, ImageNotFound, UnknownField
+from skerry.api.ranges import byte_range
+from skerry.errors import BadRequest, UnknownField
 from skerry.index.images import image_filter
 from skerry.sql.images import ImageFilters
 from skerry.vectors.base import Filter, Range
@@ -99,19 +98,23 @@ async def delete_image(exchange: Exchange) -> Answer:
     return Answer(204)
 
 
-async def image_file(exchange: Exchange) -> Answer | AsgiAnswer:
+async def image_file(exchange: Exchange) -> Answer | FileAnswer:
     """The original bytes."""
-    row, path = exchange.node.library.file(exchange.path["id"])
-    headers = {"etag": f'"{row.sha256}"', "cache-control": CACHEABLE}
-    if _known(exchange, headers["etag"]):
+    row = exchange.node.library.get(exchange.path["id"])
+    etag = f'"{row.sha256}"'
+    headers = {"etag": etag, "cache-control": CACHEABLE, "accept-ranges": "bytes"}
+    if _known(exchange, etag):
         return Answer(304, headers=headers)
-    try:
-        stat = await anyio.to_thread.run_sync(path.stat)
-    except FileNotFoundError:
-        raise ImageNotFound(f"Image {row.id} was removed meanwhile.") from None
-    return AsgiAnswer(
-        FileResponse(path, media_type=row.media_type, headers=headers, stat_result=stat)
-    )
+    wanted = None
+    if exchange.headers.get(b"if-range", etag.encode()) == etag.encode():
+        header = exchange.headers.get(b"range", b"").decode("latin-1")
+        wanted = byte_range(header, size=row.bytes)
+    file = await asyncio.to_thread(exchange.node.library.open, str(row.id))
+    if wanted is None:
+        return FileAnswer(file, row.bytes, row.media_type, headers=headers)
+    start, length = wanted
+    headers["content-range"] = f"bytes {start}-{start + length - 1}/{row.bytes}"
+    return FileAnswer(file, length, row.media_type, start=start, status=206, headers=headers)
 
 
 async def image_thumbnail(exchange: Exchange) -> Answer:
@@ -122,7 +125,7 @@ async def image_thumbnail(exchange: Exchange) -> Answer:
     headers = {"etag": etag, "cache-control": CACHEABLE}
     if _known(exchange, etag):
         return Answer(304, headers=headers)
-    _, data = await exchange.node.library.thumbnail(str(row.id), size=query.size)
+    data = await exchange.node.library.thumbnail(str(row.id), size=query.size)
     return Answer(200, data, media_type="image/jpeg", headers=headers)
 
 
