@@ -51,6 +51,8 @@ class LimitSettings(msgspec.Struct, forbid_unknown_fields=True):
 
     max_body_bytes: int = 32 << 20
     """Largest request body."""
+    max_held_bytes: int = 256 << 20
+    """Bytes of request bodies held at once; a request beyond them is answered 503."""
     max_pixels: int = 64_000_000
     """Most pixels of one image, checked before it is decoded."""
     deadline_s: float = 10.0

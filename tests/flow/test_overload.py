@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from calls import metric, part, refused
+from calls import memory_kb, metric, part, refused
 
 from pictures import encoded, jpeg, photo
 from running_node import RunningNode
@@ -76,3 +79,36 @@ def test_a_burst_of_small_requests_is_served_in_full(fast_node: StartNode) -> No
         answers = at_once(50, lambda i: client.post("/api/images", content=photos[i]))
         assert {answer.status_code for answer in answers} == {201}
         assert client.get("/api/images").json()["total"] == 50
+
+
+def test_many_large_bodies_at_once_are_held_only_up_to_the_bound(fast_node: StartNode) -> None:
+    node = fast_node(environ={"SKERRY_LIMITS_MAX_HELD_BYTES": str(20 << 20)})
+    body = bytes(8 << 20)
+    with node.client(limits=httpx.Limits(max_connections=40)) as client:
+        client.post("/api/recognize", content=body)
+        before = memory_kb(node.process.pid, "VmHWM")
+        answers = at_once(40, lambda _: client.post("/api/recognize", content=body))
+        for answer in answers:
+            if answer.status_code == 503:
+                assert refused(answer, 503)["code"] == "overloaded"
+                assert int(answer.headers["retry-after"]) >= 1
+            else:
+                refused(answer, 400)
+        # 40 bodies of 8 MB would be 320 MB.
+        assert memory_kb(node.process.pid, "VmHWM") - before < 160_000
+        # What was held is given back: the bound is not used up.
+        for _ in range(5):
+            refused(client.post("/api/recognize", content=body), 400)
+        assert client.post("/api/recognize", content=jpeg()).status_code == 200
+
+
+def test_bodies_that_stay_away_hold_nothing(fast_node: StartNode) -> None:
+    node = fast_node(environ={"SKERRY_LIMITS_MAX_HELD_BYTES": str(1 << 20)})
+    address = urlsplit(node.url)
+    head = b"POST /api/recognize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+    with contextlib.ExitStack() as open_wires, node.client() as client:
+        for _ in range(20):
+            wire = socket.create_connection((address.hostname, address.port))
+            open_wires.enter_context(wire).sendall(head)
+        for _ in range(5):
+            assert client.post("/api/recognize", content=jpeg()).status_code == 200

@@ -15,6 +15,7 @@ from skerry.api.console.routes import ROUTES as CONSOLE_ROUTES
 from skerry.api.contract import Exchange, Route
 from skerry.api.endpoint import Endpoint, request_id, send_answer
 from skerry.api.faults import clean, error_answer
+from skerry.api.intake import Intake
 from skerry.api.native import images, jobs, keys, models, recognize, status
 from skerry.api.openapi import openapi_route
 from skerry.auth.hosts import check_host
@@ -43,8 +44,10 @@ def make_app(node: Node) -> ASGIApp:
     by_path: dict[str, list[Route]] = defaultdict(list)
     for route in routes():
         by_path[route.path].append(route)
+    intake = Intake(limit_bytes=node.settings.limits.max_held_bytes)
     table: list[BaseRoute] = [
-        StarletteRoute(path, Endpoint(node, group), methods=None) for path, group in by_path.items()
+        StarletteRoute(path, Endpoint(node, group, intake=intake), methods=None)
+        for path, group in by_path.items()
     ]
     app = Starlette(routes=table)
     app.router.redirect_slashes = False
@@ -92,7 +95,7 @@ async def _refuse(
     headers = dict(scope["headers"])
     exchange = Exchange(
         node=node, scope=scope, receive=receive, headers=headers,
-        request_id=request_id(headers), deadline=0.0,
+        request_id=request_id(headers), deadline=0.0, intake=Intake(limit_bytes=0),
     )  # fmt: skip
     node.metrics.requests.labels("unmatched", "any", str(error.status)).inc()
     await send_answer(error_answer(error, exchange.request_id), exchange, send)

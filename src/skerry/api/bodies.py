@@ -7,6 +7,7 @@ import base64
 import binascii
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TypeVar
 
 import msgspec
@@ -73,7 +74,7 @@ def content_type(exchange: Exchange) -> str:
 
 
 async def chunks(exchange: Exchange) -> AsyncGenerator[bytes, None]:
-    """The body as it arrives; PayloadTooLarge before more than the limit is held."""
+    """The body as it arrives; PayloadTooLarge or Overloaded before too much is held."""
     limit = exchange.node.settings.limits.max_body_bytes
     declared = exchange.headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > limit:
@@ -86,6 +87,8 @@ async def chunks(exchange: Exchange) -> AsyncGenerator[bytes, None]:
         received += len(body)
         if received > limit:
             raise _too_large(limit)
+        # What was promised and not sent is not held: promises cost a client nothing.
+        exchange.hold(received)
         if body:
             yield body
         if not message.get("more_body"):
@@ -94,8 +97,11 @@ async def chunks(exchange: Exchange) -> AsyncGenerator[bytes, None]:
 
 async def read_body(exchange: Exchange) -> bytes:
     """The whole body."""
-    parts = [part async for part in chunks(exchange)]
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    # Grows in place and hands its memory over: joining parts would hold the body twice.
+    buffer = BytesIO()
+    async for part in chunks(exchange):
+        buffer.write(part)
+    return buffer.getvalue()
 
 
 async def read_json(exchange: Exchange, shape: type[T]) -> T:
@@ -198,6 +204,7 @@ async def _as_form(form: FormData) -> Form:
             if name != "file":
                 raise UnknownField(f"Unknown file field '{name[:80]}'.", remedy="Name it 'file'.")
             files.append(FilePart(value.filename or "", await value.read()))
+            await value.close()
         elif name == "file":
             # A part named file without a filename: its bytes went through text.
             raise BadRequest("The part 'file' has no filename.", remedy="Send it as a file.")

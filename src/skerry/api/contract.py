@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Literal
 import msgspec
 from starlette.types import Receive, Scope
 
+from skerry.api.intake import Intake
 from skerry.auth.keys import Key
 from skerry.node import Node
 from skerry.pipelines.stages import Stages
@@ -28,6 +29,9 @@ class Exchange:
     request_id: str
     deadline: float
     """In `loop.time()` seconds."""
+    intake: Intake
+    held_bytes: int = 0
+    """What this request holds of the intake; given back when it is answered."""
     query: Any = None
     """The route's query Struct, parsed."""
     key: Key | None = None
@@ -35,6 +39,11 @@ class Exchange:
     stages: Stages = field(default_factory=Stages)
     timed: bool = False
     """True: the answer carries `Server-Timing`."""
+
+    def hold(self, total_bytes: int) -> None:
+        """Hold `total_bytes` of body in all; Overloaded when other requests hold too much."""
+        self.intake.take(total_bytes - self.held_bytes)
+        self.held_bytes = total_bytes
 
     @property
     def path(self) -> dict[str, str]:

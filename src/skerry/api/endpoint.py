@@ -16,6 +16,7 @@ from skerry.api.bodies import ClientGone
 from skerry.api.contract import Answer, Exchange, FileAnswer, Route
 from skerry.api.faults import clean, error_answer, internal_error
 from skerry.api.guard import authorise
+from skerry.api.intake import Intake
 from skerry.errors import (
     BadRequest,
     MethodNotAllowed,
@@ -37,8 +38,9 @@ SECURITY_HEADERS = (
 class Endpoint:
     """The ASGI app of one path: a route for each method."""
 
-    def __init__(self, node: Node, routes: list[Route]) -> None:
+    def __init__(self, node: Node, routes: list[Route], *, intake: Intake) -> None:
         self._node = node
+        self._intake = intake
         self._routes = {route.method: route for route in routes}
         if "GET" in self._routes:
             self._routes.setdefault("HEAD", self._routes["GET"])
@@ -64,6 +66,7 @@ class Endpoint:
             headers=headers,
             request_id=request_id(headers),
             deadline=asyncio.get_running_loop().time() + self._node.settings.limits.deadline_s,
+            intake=self._intake,
         )
         status = 499
         try:
@@ -72,6 +75,7 @@ class Endpoint:
         except ClientGone:
             log.debug("client gone request_id=%s", exchange.request_id)
         finally:
+            self._intake.give_back(exchange.held_bytes)
             self._count(scope["method"], status, time.perf_counter() - began, exchange)
 
     async def _answer(self, exchange: Exchange) -> Answer | FileAnswer:
