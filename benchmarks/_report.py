@@ -225,7 +225,7 @@ def machine() -> Machine:
         cores=cpu.cores,
         flags=[flag for flag in FLAGS if flag in cpu.flags],
         memory_gb=round(pages / 2**30, 1),
-        kernel=os.uname().release,
+        kernel=os.uname().release.split("-")[0],
         others_percent=round(max(0.0, 100 * others_s / core_s), 1),
         stolen_percent=round(100 * (now.stolen - began.stolen) / core_s, 1),
     )

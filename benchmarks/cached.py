@@ -29,7 +29,7 @@ MISS_EVERY = 10
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=5, help="of one turn")
+    parser.add_argument("--seconds", type=int, default=4, help="of one turn")
     parser.add_argument("--stored", type=int, default=500, help="images on the node")
     arguments = parser.parse_args()
     pull_models()

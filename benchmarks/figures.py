@@ -28,6 +28,7 @@ from matplotlib import pyplot as plt
 DOCS = ROOT / "docs"
 PLOTS = DOCS / "figures"
 ORDER = ("recognize", "cached", "ladder", "ingest", "vector_search", "startup", "shared_weights")
+BUSY_PERCENT = 10
 BAR, MUTED, REFERENCE = "#2f6f8f", "#8a979e", "#c2562d"
 INTRO = """# Figures
 
@@ -52,7 +53,13 @@ def write_page() -> Path:
             results.append(read(path))
         except msgspec.ValidationError as error:
             unread.append(f"`{path.name}` could not be read: {error}")
-    parts = [INTRO, _summary(results), *[_section(result) for result in results], *unread]
+    parts = [
+        INTRO,
+        *_warning(results),
+        _summary(results),
+        *[_section(result) for result in results],
+        *unread,
+    ]
     page = DOCS / "figures.md"
     page.write_text("\n".join(parts).rstrip() + "\n", "utf-8")
     return page
@@ -65,6 +72,21 @@ def _in_order(paths: Sequence[Path]) -> list[Path]:
         return next(fitting, len(ORDER)), path.stem
 
     return sorted(paths, key=rank)
+
+
+def _warning(results: Sequence[Published]) -> list[str]:
+    busy = [
+        f"{result.report.name} ({result.machine.others_percent:.0f}%)"
+        for result in results
+        if (result.machine.others_percent or 0.0) > BUSY_PERCENT
+    ]
+    if not busy:
+        return []
+    return [
+        f"**Taken beside other work.** Other programs took more than {BUSY_PERCENT}% of the cores "
+        f"while these were measured: {', '.join(busy)}. Their times are not to be trusted, and "
+        "their ratios only roughly; run `make bench` on a machine with nothing else to do.\n"
+    ]
 
 
 def _summary(results: Sequence[Published]) -> str:

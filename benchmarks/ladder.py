@@ -236,9 +236,9 @@ def report(full: Climb, limited: Climb, engine: Table, setting: str) -> Report:
             "Latency is the mean with one client, decoding included; throughput is with "
             f"{CLIENTS} clients. The guide names no hardware, and its throughput is 10 divided by "
             "its latency.",
-            "On a CPU the node joins callers by running a stream per core, because batches gain "
-            "nothing over streams there (last table). The first three rungs are held to one "
-            "stream (models.threads = 1), the fourth has them all.",
+            "On a CPU the node joins callers by running a stream per core, because streams "
+            "are as fast as batches there and do not wait for each other (last table). The first "
+            "three rungs are held to one stream (models.threads = 1), the fourth has them all.",
             *isa_notes(),
         ],
     )
