@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from calls import memory_kb, metric, part, refused
+from PIL import Image
 
 from pictures import encoded, jpeg, photo
 from running_node import RunningNode
@@ -112,3 +114,28 @@ def test_bodies_that_stay_away_hold_nothing(fast_node: StartNode) -> None:
             open_wires.enter_context(wire).sendall(head)
         for _ in range(5):
             assert client.post("/api/recognize", content=jpeg()).status_code == 200
+
+
+def test_a_slow_upload_is_not_taken_for_slow_work(fast_node: StartNode) -> None:
+    node = fast_node(environ={"SKERRY_LIMITS_DEADLINE_S": "1"})
+    data = jpeg()
+
+    def slowly() -> Iterator[bytes]:
+        for start in range(0, len(data), len(data) // 3):
+            time.sleep(0.4)
+            yield data[start : start + len(data) // 3]
+
+    with node.client() as client:
+        for path in ("/api/recognize", "/api/images"):
+            assert client.post(path, content=slowly()).status_code in (200, 201)
+
+
+def test_many_files_in_one_request_are_not_taken_for_one_slow_file(fast_node: StartNode) -> None:
+    node = fast_node(environ={"SKERRY_LIMITS_DEADLINE_S": "0.5"})
+    plain = encoded(Image.new("RGB", (2000, 1500), "teal"), "PNG")
+    photos = [plain + bytes([index]) for index in range(100)]
+    with node.client() as client:
+        answer = client.post("/api/images", files=[part(data) for data in photos])
+        assert answer.status_code == 201, answer.text[:500]
+        assert answer.elapsed.total_seconds() > 0.5
+        assert {image["status"] for image in answer.json()["images"]} == {"created"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
@@ -39,6 +40,11 @@ class Exchange:
     stages: Stages = field(default_factory=Stages)
     timed: bool = False
     """True: the answer carries `Server-Timing`."""
+
+    def restart_deadline(self) -> None:
+        """Count `limits.deadline_s` from now on."""
+        now = asyncio.get_running_loop().time()
+        self.deadline = now + self.node.settings.limits.deadline_s
 
     def hold(self, total_bytes: int) -> None:
         """Hold `total_bytes` of body in all; Overloaded when other requests hold too much."""

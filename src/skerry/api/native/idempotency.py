@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from skerry.api.contract import Answer, Exchange
-from skerry.errors import BadRequest, Conflict
+from skerry.errors import BadRequest, Conflict, SkerryError
+
+log = logging.getLogger(__name__)
 
 KEPT_S = 86_400.0
 CLAIM_S = 60.0
@@ -24,11 +27,14 @@ class Remembered(msgspec.Struct, array_like=True):
 
 
 async def once(
-    exchange: Exchange, *, request: str, work: Callable[[], Awaitable[Answer]]
+    exchange: Exchange,
+    *,
+    request: Callable[[], str],
+    work: Callable[[], Awaitable[Answer]],
 ) -> Answer:
     """Run `work`, or give the answer of the earlier request with the same key.
 
-    `request` is the fingerprint of what is asked.
+    `request` gives the fingerprint of what is asked.
     Raises Conflict while that request still runs, or when it was another request.
     """
     given = exchange.headers.get(b"idempotency-key")
@@ -36,18 +42,22 @@ async def once(
         return await work()
     if not 1 <= len(given) <= 255:
         raise BadRequest("'Idempotency-Key' has 1 to 255 characters.")
-    kv, name = exchange.node.kv, _name(exchange, given)
-    claim = msgspec.msgpack.encode(Remembered(request, 0, b""))
+    kv, name, asked = exchange.node.kv, _name(exchange, given), request()
+    claim = msgspec.msgpack.encode(Remembered(asked, 0, b""))
     if not await kv.compare_and_set(name, expected=None, value=claim, ttl_s=CLAIM_S):
-        return _again(await kv.get(name), request)
+        return _again(await kv.get(name), asked)
     try:
         answer = await work()
     except BaseException:
         # Nothing was answered: the same key may try again.
         await asyncio.shield(kv.delete(name))
         raise
-    kept = msgspec.msgpack.encode(Remembered(request, answer.status, answer.body))
-    await kv.set(name, kept, ttl_s=KEPT_S)
+    kept = msgspec.msgpack.encode(Remembered(asked, answer.status, answer.body))
+    try:
+        await kv.set(name, kept, ttl_s=KEPT_S)
+    except SkerryError as error:
+        # The work is done: to answer that it failed would be untrue.
+        log.warning("An answer is not kept for its Idempotency-Key: %s", error.message)
     return answer
 
 

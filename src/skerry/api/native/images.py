@@ -55,7 +55,9 @@ async def add_images(exchange: Exchange) -> Answer:
     exchange.timed = True
     uploads = await read_uploads(exchange)
     return await once(
-        exchange, request=fingerprint(uploads), work=lambda: store_uploads(exchange, uploads)
+        exchange,
+        request=lambda: fingerprint(uploads),
+        work=lambda: store_uploads(exchange, uploads),
     )
 
 

@@ -36,6 +36,8 @@ async def store_uploads(exchange: Exchange, uploads: list[Upload]) -> Answer:
 
     async def store(upload: Upload) -> UploadResult | SkerryError:
         async with slots:
+            # Each file has the time of a request: many files are not one slow one.
+            exchange.restart_deadline()
             return await _store(exchange, upload)
 
     results = await asyncio.gather(*(store(upload) for upload in uploads))
