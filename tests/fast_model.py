@@ -18,17 +18,17 @@ ENVIRON = {"SKERRY_MODELS_IMAGE": NAME, "SKERRY_MODELS_ENGINE": "onnx"}
 """Makes a node use it."""
 
 
-def install_fast_model(folder: Path) -> Path:
+def install_fast_model(folder: Path, *, name: str = NAME, seed: int = 0) -> Path:
     """Add the model to the models folder `folder`, unless it is there."""
     store = ModelStore(folder)
-    if any(model.manifest.name == NAME for model in store.list()):
+    if any(model.manifest.name == name for model in store.list()):
         return folder
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "fast.onnx"
-        onnx.save(_graph(), path)
+        onnx.save(_graph(seed), path)
         store.add(
             path,
-            name=NAME,
+            name=name,
             task="image-classification",
             labels=[f"class {i}" for i in range(CLASSES)],
             preprocess=Preprocess(SIDE, "stretch", "bilinear", (127.0,) * 3, (64.0,) * 3),
@@ -36,9 +36,9 @@ def install_fast_model(folder: Path) -> Path:
     return folder
 
 
-def _graph() -> onnx.ModelProto:
+def _graph(seed: int) -> onnx.ModelProto:
     """Two random projections: unlike images get unlike features, equal ones equal features."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     weights = [
         numpy_helper.from_array(random.normal(0, 0.04, (n, m)).astype(np.float32), name)
         for name, n, m in (("w0", 3 * SIDE * SIDE, FEATURES), ("w1", FEATURES, CLASSES))

@@ -1,4 +1,4 @@
-"""kill -9 a node, or its vector worker, amid adds, patches and deletes; check what it then holds.
+"""kill -9 a node or its vector worker amid adds, deletes and rebuilds; check what it then holds.
 
 Run from the repository's root: `python tests/proofs/crash.py --rounds 100`. Exit code 1, and the
 data folder kept, when an acknowledged image is lost or doubled, a deleted one is back, or rows,
@@ -153,6 +153,7 @@ async def load(proof: Proof, node: RunningNode, *, seconds: float, victim: str) 
             shares[index % CLIENTS].append(image)
     async with httpx.AsyncClient(base_url=node.url, timeout=30, trust_env=False) as http:
         clients = [asyncio.create_task(Client(proof, http, mine).work()) for mine in shares]
+        clients.append(asyncio.create_task(rebuilds(proof, http)))
         await asyncio.sleep(seconds)
         if victim == "worker":
             kill_worker(proof, node)
@@ -160,6 +161,17 @@ async def load(proof: Proof, node: RunningNode, *, seconds: float, victim: str) 
         node.process.kill()
         await asyncio.gather(*clients)
     node.process.wait()
+
+
+async def rebuilds(proof: Proof, http: httpx.AsyncClient) -> None:
+    """Now and then the index is built anew beneath the work."""
+    with suppress(httpx.TransportError):
+        while True:
+            await asyncio.sleep(random.expovariate(1.5))
+            answer = await http.post("/api/index/rebuild")
+            proof.counts[f"rebuild {answer.status_code}"] += 1
+            if answer.status_code not in (202, 409, 503):
+                proof.wrong(f"rebuild was answered {answer.status_code}: {answer.text}")
 
 
 def kill_worker(proof: Proof, node: RunningNode) -> None:
