@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import socket
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-from pictures import jpeg
+from pictures import jpeg, png
+from running_node import RunningNode
 from skerry.api.bodies import IDLE_S
 from skerry.api.http11 import HEADERS_S
 
@@ -97,3 +101,28 @@ def test_a_refusal_before_the_body_ends_the_connection_and_not_the_node(node: An
             assert wire.recv(65536).startswith(b"HTTP/1.1 413")
     with node.client() as client:
         assert client.get("/healthz").status_code == 200
+
+
+def test_idle_connections_cannot_take_the_files_the_stores_need(
+    fast_node: Callable[..., RunningNode],
+) -> None:
+    node = fast_node()
+    resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE, (256, 256))
+    with contextlib.ExitStack() as wires, node.client() as early:
+        assert early.get("/healthz").status_code == 200
+        for _ in range(300):
+            wires.enter_context(connect(node))
+        for _ in range(10):
+            assert early.post("/api/images", content=png()).status_code == 201
+        with node.client() as late:
+            answer = late.get("/healthz")
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        end = time.monotonic() + HEADERS_S + 20
+        while not reached(node):
+            assert time.monotonic() < end, "the idle connections are never let go"
+            time.sleep(0.2)
+
+
+def reached(node: RunningNode) -> bool:
+    with node.client() as client:
+        return client.get("/healthz").status_code == 200

@@ -1,8 +1,10 @@
-"""uvicorn's HTTP/1.1 with what it lacks: a deadline for headers and a cap on their size."""
+"""uvicorn's HTTP/1.1 with what it lacks: bounds on connections, and on headers and their time."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import resource
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -11,8 +13,28 @@ HEADERS_S = 10.0
 MAX_HEADER_BYTES = 32_768
 
 
+MOST_OPEN_FILES = 65_536
+
+
+def raise_open_files() -> None:
+    """Take as many open files as the system grants: its default of 1024 is soon used up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # macOS grants less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def max_connections() -> int:
+    """Half of the files this process may open: the stores need the others."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_OPEN_FILES if soft == resource.RLIM_INFINITY else soft // 2
+
+
 class BoundedHttp(HttpToolsProtocol):
     """Closes connections whose headers take longer than 10 s or pass 32 KiB (slow loris).
+
+    Beyond `max_connections()` a new one is answered 503 at once.
 
     An idle keep-alive connection is uvicorn's own business (`timeout_keep_alive`).
     """
@@ -23,6 +45,9 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Start the clock for the first request's headers."""
         super().connection_made(transport)
+        if len(self.connections) > max_connections():
+            self._reject(b"503 Service Unavailable\r\nretry-after: 1")
+            return
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -14,7 +14,7 @@ import uvicorn
 import uvloop
 
 from skerry.api.app import make_app
-from skerry.api.http11 import BoundedHttp
+from skerry.api.http11 import BoundedHttp, raise_open_files
 from skerry.config import Settings
 from skerry.errors import ConfigError
 from skerry.logs import configure_logging
@@ -31,6 +31,7 @@ def serve(settings: Settings) -> None:
     exists; StoreUnavailable when the data folder is another node's.
     """
     configure_logging(settings.log.level, format=settings.log.format)
+    raise_open_files()
     uvloop.run(_serve(settings))
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from skerry.kv.memory import MemoryStore
 
 from skerry.errors import DeadlineExceeded, StoreUnavailable
 from skerry.inference.base import Engine, EngineInfo, Submitted
+from skerry.kv.memory import MemoryStore
 from skerry.metrics import Metrics
 from skerry.models.manifest import Manifest, Preprocess, Source
 from skerry.pipelines.features import Decoder, FeatureExtractor, Features, rank
