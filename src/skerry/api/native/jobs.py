@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import msgspec
-from skerry.jobs.board import Job
 
 from skerry.api.contract import Answer, Exchange, Route, json_answer
+from skerry.jobs.board import Job
 
 
 class JobJson(msgspec.Struct):
