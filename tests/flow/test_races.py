@@ -39,6 +39,7 @@ def test_reads_that_meet_deletes_find_the_image_whole_or_not_at_all(fast_node: S
                 answer = client.post("/api/images", files=[part(photos[which])])
                 note("add", answer, 200, 201)
                 ids[which].append(answer.json()["images"][0]["id"])
+                time.sleep(random.uniform(0, 0.05))
                 note("delete", client.delete(f"/api/images/{ids[which][-1]}"), 204, 404)
 
         def read() -> None:
