@@ -70,6 +70,7 @@ class Node:
         self._model_folder = ModelFolder(settings.models_folder)
         self.stage_timers = {name: self.metrics.stage_duration.labels(name) for name in ORDER}
         self.host_rules = host_rules(host, settings.node.allowed_hosts)
+        self._on_loopback = is_loopback(host)
         self._stack = AsyncExitStack()
         self._starting: asyncio.Task[None] | None = None
 
@@ -82,7 +83,7 @@ class Node:
     @property
     def is_open(self) -> bool:
         """No key is in use, and only this machine can call: nobody is asked for one."""
-        return is_loopback(self.host) and self.keys.is_open
+        return self._on_loopback and self.keys.is_open
 
     async def open(self) -> None:
         """Open the stores and begin to load; on return the node answers, if not with models yet.
@@ -217,7 +218,7 @@ class Node:
         self._blobs.sweep(lambda digest: self.library.table.get(digest) is not None)
 
     def _require_key(self) -> None:
-        if not is_loopback(self.host) and self.keys.is_open:
+        if not self._on_loopback and self.keys.is_open:
             raise ConfigError(
                 f"Listening on {self.host} without a key would let anybody in.",
                 remedy="First: skerry keys create --name me --scope admin",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Router
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -49,10 +48,9 @@ def make_app(node: Node) -> ASGIApp:
         StarletteRoute(path, Endpoint(node, group, intake=intake), methods=None)
         for path, group in by_path.items()
     ]
-    app = Starlette(routes=table)
-    app.router.redirect_slashes = False
-    app.router.default = UnknownPath(node)
-    return HostCheck(app, node)
+    # The bare router: each endpoint turns its own errors into answers.
+    router = Router(routes=table, redirect_slashes=False, default=UnknownPath(node))
+    return HostCheck(router, node)
 
 
 class HostCheck:

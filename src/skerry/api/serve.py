@@ -78,6 +78,7 @@ def _server(node: Node) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=DRAIN_S,
         backlog=1024,
     )

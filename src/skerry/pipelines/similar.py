@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from skerry.errors import SpaceMismatch
 from skerry.index.switch import IndexSwitch
 from skerry.inference.base import Float32
@@ -15,8 +17,7 @@ from skerry.sql.images import ImageSummary
 from skerry.vectors.base import Filter
 
 
-@dataclass(frozen=True, slots=True)
-class SimilarImage:
+class SimilarImage(msgspec.Struct, frozen=True):
     """A stored image and its cosine similarity to what was asked."""
 
     image: ImageSummary

@@ -41,5 +41,6 @@ class Stages:
 
     def server_timing(self) -> str:
         """The `Server-Timing` header (W3C Server Timing), stages in their order, then the total."""
-        parts = [f"{name};dur={self.ms(name)}" for name in ORDER if name in self.seconds]
+        seconds = self.seconds
+        parts = [f"{name};dur={1e3 * seconds[name]:.3f}" for name in ORDER if name in seconds]
         return ", ".join([*parts, f"total;dur={self.total_ms()}"])

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 TagValue = str | int | float | bool
 
 NEIGHBOURS = 10
@@ -14,8 +16,7 @@ NEIGHBOURS = 10
 MIN_SIMILARITY = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbour:
+class Neighbour(msgspec.Struct, frozen=True):
     """A stored image's cosine similarity and tags."""
 
     similarity: float
@@ -40,6 +41,8 @@ def suggest_tags(neighbours: Iterable[Neighbour]) -> list[SuggestedTag]:
     least one of them is close.
     """
     voters = [n for n in neighbours if n.similarity >= MIN_SIMILARITY][:NEIGHBOURS]
+    if not any(voter.tags for voter in voters):
+        return []
     weight = sum(n.similarity**2 for n in voters)
     ballots: dict[tuple[str, str, TagValue], list[float]] = defaultdict(list)
     for voter in voters:

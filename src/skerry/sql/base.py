@@ -23,6 +23,10 @@ class Transaction(Protocol):
 class Database(Protocol):
     """One database. Errors: StorageFull, StoreUnavailable (locked, corrupt, unreadable)."""
 
+    @property
+    def commits(self) -> int:
+        """Commits since the start: equal counts, equal content."""
+
     def read(self, sql: str, arguments: Sequence[Value] = ()) -> list[Row]:
         """Read inline: for lookups by key or index that return few rows (microseconds)."""
 

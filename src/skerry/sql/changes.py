@@ -48,6 +48,8 @@ class ChangeLog:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._head = 0
+        self._head_at = -1
 
     @property
     def epoch(self) -> str:
@@ -55,9 +57,12 @@ class ChangeLog:
         return str(self._db.read("SELECT value FROM meta WHERE name = 'epoch'")[0][0])
 
     def head(self) -> int:
-        """The last seq; 0 before the first change."""
-        rows = self._db.read("SELECT coalesce(max(seq), 0) FROM changes")
-        return int(rows[0][0])
+        """The last seq; 0 before the first change. Asked by every search, so read once a commit."""
+        commits = self._db.commits
+        if commits != self._head_at:
+            rows = self._db.read("SELECT coalesce(max(seq), 0) FROM changes")
+            self._head, self._head_at = int(rows[0][0]), commits
+        return self._head
 
     async def after(self, seq: int, *, limit: int = 1000) -> list[Change]:
         """Of the next `limit` entries after `seq`, the last of each (kind, id), in order."""

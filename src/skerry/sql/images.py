@@ -63,8 +63,7 @@ class ImageRow:
     labels: tuple[Label, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ImageSummary:
+class ImageSummary(msgspec.Struct, frozen=True):
     """What a search answers of an image, cheaper to read than its row."""
 
     id: int

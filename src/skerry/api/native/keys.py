@@ -119,7 +119,8 @@ async def sign_out(exchange: Exchange) -> Answer:
 
 
 def _cookie(exchange: Exchange, value: str, *, max_age_s: int) -> str:
-    secure = "; Secure" if exchange.scope.get("scheme") == "https" else ""
+    # TLS ends at the proxy in front of the node.
+    secure = "; Secure" if exchange.headers.get(b"x-forwarded-proto") == b"https" else ""
     attributes = f"Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Strict{secure}"
     return f"{SESSION_COOKIE}={value}; {attributes}"
 
