@@ -94,9 +94,13 @@ class IndexSwitch:
             await successor.open()
             await successor.caught_up(head)
         except BaseException:
-            self._filling = None
-            await asyncio.shield(successor.destroy())
+            await self.abandon(successor)
             raise
+
+    async def abandon(self, successor: Index) -> None:
+        """Delete an index that will not be used after all."""
+        self._filling = None
+        await asyncio.shield(successor.destroy())
 
     def use(self, successor: Index) -> Index | None:
         """Search `successor` from now on; gives back the index before it, to be retired."""

@@ -18,6 +18,7 @@ from skerry.blobs.base import BlobStore
 from skerry.errors import ImageNotFound, IndexUnavailable, StoreUnavailable
 from skerry.index.base import ActiveIndex
 from skerry.media.images import probe, thumbnail
+from skerry.pipelines.gate import Gate
 from skerry.pipelines.recognize import top_labels
 from skerry.pipelines.served import ServedModels
 from skerry.pipelines.stages import Stages
@@ -61,6 +62,8 @@ class ImageLibrary:
         max_pixels: int,
     ) -> None:
         self.table = table
+        self.gate = Gate()
+        """Closed while the node changes to another model."""
         self._db = db
         self._blobs = blobs
         self._models = models
@@ -78,25 +81,28 @@ class ImageLibrary:
         if existing is not None:
             return Stored(existing, created=False)
         facts = await asyncio.to_thread(probe, upload.data, max_pixels=self._max_pixels)
-        extractor = self._models.ready()
-        extraction = await extractor.extract(upload.data, deadline=deadline, stages=stages)
-        new = NewImage(
-            sha256=digest,
-            filename=upload.filename,
-            media_type=facts.media_type,
-            width=facts.width,
-            height=facts.height,
-            bytes=len(upload.data),
-            uploaded_by=upload.uploaded_by,
-            created_at=int(time.time()),
-            tags=upload.tags,
-            labels=tuple(top_labels(extraction.features, extractor.manifest, count=STORED_LABELS)),
-        )
-        await self._index.ready_for_writes(deadline=deadline)
-        with stages.measure("store"):
-            return await self._commit(
-                new, upload.data, extraction.features.embedding, space=extractor.info.space
+        # While it passes, the node does not change to another model, whose index would lack it.
+        async with self.gate.passing():
+            extractor = self._models.ready()
+            extraction = await extractor.extract(upload.data, deadline=deadline, stages=stages)
+            labels = top_labels(extraction.features, extractor.manifest, count=STORED_LABELS)
+            new = NewImage(
+                sha256=digest,
+                filename=upload.filename,
+                media_type=facts.media_type,
+                width=facts.width,
+                height=facts.height,
+                bytes=len(upload.data),
+                uploaded_by=upload.uploaded_by,
+                created_at=int(time.time()),
+                tags=upload.tags,
+                labels=tuple(labels),
             )
+            await self._index.ready_for_writes(deadline=deadline)
+            with stages.measure("store"):
+                return await self._commit(
+                    new, upload.data, extraction.features.embedding, space=extractor.info.space
+                )
 
     async def _commit(
         self, new: NewImage, data: bytes, embedding: NDArray[np.float32], *, space: str

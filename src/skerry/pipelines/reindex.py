@@ -81,17 +81,7 @@ class Reindexer:
         active = self._spaces.active()
         if active is not None and active.name == extractor.info.space:
             raise Conflict(f"'{name}' is the default model already.")
-        if self._moving:
-            raise Conflict("Another change of model runs.", remedy="See: skerry jobs list")
-        self._moving = True
-
-        async def work(job: JobHandle) -> None:
-            try:
-                await self._move(job, extractor)
-            finally:
-                self._moving = False
-
-        return await self._jobs.start("reindex", work, arguments={"model": name})
+        return await self._start_move(extractor)
 
     async def rebuild(self) -> Job:
         """Build the active index anew from the stored vectors."""
@@ -119,8 +109,7 @@ class Reindexer:
         elif active.name != space:
             # The weights under this name are others now: the old space has nobody to ask it.
             log.warning("Model '%s' has changed: all images are embedded anew", active.model)
-            self._moving = True
-            await self._jobs.start("reindex", lambda job: self._move(job, extractor))
+            await self._start_move(extractor)
         if self._wanted and self._wanted != extractor.info.model:
             log.info("Moving from model '%s' to '%s'", extractor.info.model, self._wanted)
             await self.use(self._wanted)
@@ -137,6 +126,19 @@ class Reindexer:
             else:
                 return
 
+    async def _start_move(self, extractor: FeatureExtractor) -> Job:
+        if self._moving:
+            raise Conflict("Another change of model runs.", remedy="See: skerry jobs list")
+        self._moving = True
+
+        async def work(job: JobHandle) -> None:
+            try:
+                await self._move(job, extractor)
+            finally:
+                self._moving = False
+
+        return await self._jobs.start("reindex", work, arguments={"model": extractor.info.model})
+
     async def _serve(self, space: Space) -> None:
         index = self._make_index(space)
         await index.open()
@@ -151,12 +153,18 @@ class Reindexer:
         await self._fill(job, feed, extractor)
         index = self._make_index(space)
         await self._switch.fill(index, head=feed.head())
-        await self._spaces.activate(space.name)
-        # No await between these two: model and index change in one step for every request.
-        old = self._switch.use(index)
-        self._models.default = info.model
-        # What was stored with the old model while the last page was filled.
-        await self._fill(job, feed, extractor)
+        async with self._library.gate.closed():
+            try:
+                # What was stored with the old model meanwhile; from here on nothing is.
+                await self._fill(job, feed, extractor)
+                await index.caught_up(feed.head())
+                await self._spaces.activate(space.name)
+            except BaseException:
+                await self._switch.abandon(index)
+                raise
+            # No await between these two: model and index change in one step for every request.
+            old = self._switch.use(index)
+            self._models.default = info.model
         if old is not None:
             await self._switch.retire(old)
         log.info("Now using model '%s'", info.model)
