@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?=
 UP_FLAGS ?=
 
-.PHONY: up test check format docs clean
+.PHONY: up test check format docs bench clean
 
 up: $(VENV)/installed
 	@$(BIN)/skerry models pull $(if $(DATA),--data $(DATA))
@@ -26,6 +26,10 @@ format: $(VENV)/tested
 
 docs: $(VENV)/installed
 	$(BIN)/python scripts/reference.py
+
+bench: $(VENV)/installed
+	@$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python benchmarks/run_all.py $(BENCH_FLAGS)
 
 $(VENV)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
