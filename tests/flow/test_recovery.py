@@ -480,3 +480,20 @@ def test_a_sweep_that_fails_does_not_keep_the_node_from_starting(fast_node: Star
     assert "not swept" in node.log.read_text()
     with node.client() as client:
         assert found_by_itself(client, data) == image["id"]
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_node_that_is_still_starting_stops_when_it_is_told(
+    fast_node: StartNode, stop: signal.Signals
+) -> None:
+    # Each moment meets another step of the start: database, model, worker, index.
+    for delay_s in (0, 0.03, 0.1, 0.2, 0.4):
+        node = fast_node(ready=False)
+        time.sleep(delay_s)
+        node.process.send_signal(stop)
+        # In the first milliseconds it dies of the signal, as every program does.
+        assert node.process.wait(timeout=20) in (0, 130, -stop)
+    assert "Traceback" not in node.log.read_text()
+    with fast_node().client() as client:
+        data = png()
+        assert store(client, data)["id"] == found_by_itself(client, data)

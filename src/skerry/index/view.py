@@ -82,7 +82,11 @@ class Index:
         self._open = True
         self._start(self._follower.run())
         self._start(self._improve_when_due())
-        await self._follower.attempted.wait()
+        try:
+            await self._follower.attempted.wait()
+        except BaseException:  # who opens it has given up: nobody else would close it
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Stop following, sync what was applied, end the backend."""

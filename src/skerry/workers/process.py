@@ -101,6 +101,14 @@ class Worker:
             self._process.kill()
 
     async def _supervise(self) -> None:
+        try:
+            await self._reap()
+        finally:  # also when the event loop ends first: nobody may wait for it for ever
+            self._gone.set()
+            self._link.fail_all(self._gone_error)
+            self._watch.cancel()
+
+    async def _reap(self) -> None:
         await asyncio.wait([self._link.closed])
         try:
             async with asyncio.timeout(1):
@@ -112,9 +120,6 @@ class Worker:
         self._reason = self._reason or _describe(status)
         # Its last words are in the log before anybody hears that it is gone.
         await asyncio.wait([self._stderr], timeout=1)
-        self._gone.set()
-        self._link.fail_all(self._gone_error)
-        self._watch.cancel()
 
     async def _watch_limits(self) -> None:
         while True:
