@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from skerry.errors import ConfigError, SkerryError, StoreUnavailable
 from skerry.index.images import IMAGE_FIELDS
 from skerry.index.switch import IndexSwitch
 from skerry.index.view import Index
+from skerry.inference.cpu import usable_cores
 from skerry.jobs.board import Job, JobBoard
 from skerry.kv.base import KeyValueStore
 from skerry.metrics import Metrics, Traffic
@@ -150,14 +152,15 @@ class Node:
     async def _wire(self) -> None:
         limits = self.settings.limits
         table, spaces = ImageTable(self._db), SpaceTable(self._db)
-        decoder = Decoder(
-            threads=os.cpu_count() or 1, queue=limits.queue, max_pixels=limits.max_pixels
-        )
-        self._stack.callback(decoder.close)
+        cores = self.settings.models.threads or usable_cores()
+        threads = ThreadPoolExecutor(cores, thread_name_prefix="compute")
+        self._stack.callback(threads.shutdown, cancel_futures=True)
+        decoder = Decoder(threads, limit=cores + limits.queue, max_pixels=limits.max_pixels)
         loader = ModelLoader(
-            self._model_folder, self.settings, decoder=decoder, cache=self._open_cache(),
-            metrics=self.metrics,
+            self._model_folder, self.settings, decoder=decoder, threads=threads,
+            cache=self._open_cache(), metrics=self.metrics,
         )  # fmt: skip
+        self._stack.callback(loader.close)
         active = spaces.active()
         wanted = self.settings.models.image
         self.models = ServedModels(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,14 +34,23 @@ class Waiting:
 class Batcher:
     """Feeds an engine from a queue of at most `queue` waiting items.
 
-    As many engine calls run side by side as the engine has streams, each in a thread of its own
-    and each joining up to `engine.max_batch` items: with `max_batch` 1 this is a semaphore in
-    front of streams. A call starts at once when the engine is idle; while other calls run, an
-    incomplete batch waits up to `max_delay_ms` for company.
+    As many engine calls run side by side as the engine has streams, each in a thread and each
+    joining up to `engine.max_batch` items: with `max_batch` 1 this is a semaphore in front of
+    streams. A call starts at once when the engine is idle; while other calls run, an incomplete
+    batch waits up to `max_delay_ms` for company.
+
+    `threads` are shared with other work on the same cores, and stay open at `close`; without
+    them the engine's calls have threads of their own.
     """
 
     def __init__(
-        self, engine: Engine, *, metrics: Metrics, queue: int, max_delay_ms: float = 2.0
+        self,
+        engine: Engine,
+        *,
+        metrics: Metrics,
+        queue: int,
+        max_delay_ms: float = 2.0,
+        threads: Executor | None = None,
     ) -> None:
         self.engine = engine
         self._limit = queue
@@ -53,7 +62,8 @@ class Batcher:
         self._closing = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._threads = ThreadPoolExecutor(engine.streams, thread_name_prefix="engine")
+        self._own = None if threads else ThreadPoolExecutor(engine.streams, "engine")
+        self._threads = threads or self._own
         name = engine.info.model
         self._depth = metrics.queue_depth.labels(name)
         self._batch_size = metrics.batch_size.labels(name)
@@ -99,7 +109,8 @@ class Batcher:
         """Refuse new work, finish what was admitted."""
         self._closing = True
         await self._idle.wait()
-        self._threads.shutdown(wait=False)
+        if self._own is not None:
+            self._own.shutdown(wait=False)
 
     def _admit(self, deadline: float) -> None:
         if self._closing:
@@ -145,30 +156,28 @@ class Batcher:
     def _start(self, items: list[Waiting]) -> None:
         self._running += 1
         loop = asyncio.get_running_loop()
-        started = loop.time()
         self._batch_size.observe(len(items))
         call = loop.run_in_executor(self._threads, self._run, [item.tensor for item in items])
-        call.add_done_callback(lambda done: self._finish(items, started, done))
+        call.add_done_callback(lambda done: self._finish(items, done))
 
     def _run(self, tensors: list[Float32]) -> EngineOutput:
         return self.engine.run(np.stack(tensors))
 
-    def _finish(
-        self, items: list[Waiting], started: float, call: asyncio.Future[EngineOutput]
-    ) -> None:
+    def _finish(self, items: list[Waiting], call: asyncio.Future[EngineOutput]) -> None:
         self._running -= 1
         self._depth.dec(len(items))
         if call.cancelled():  # the event loop is being torn down
             return
         error = call.exception()
         if error is None:
-            self._answer(items, started, call.result())
+            self._answer(items, call.result())
         else:
             self._fail(items, error)
         self._start_calls()
         self._note_idle()
 
-    def _answer(self, items: list[Waiting], started: float, output: EngineOutput) -> None:
+    def _answer(self, items: list[Waiting], output: EngineOutput) -> None:
+        ended = asyncio.get_running_loop().time()
         self._duration.observe(output.elapsed_s)
         self._call_s += NEWEST_WEIGHS * (output.elapsed_s - self._call_s)
         for i, item in enumerate(items):
@@ -177,7 +186,7 @@ class Batcher:
                     Submitted(
                         output.logits[i],
                         output.embedding[i],
-                        queue_s=started - item.since,
+                        queue_s=max(0.0, ended - item.since - output.elapsed_s),
                         inference_s=output.elapsed_s,
                     )
                 )

@@ -27,6 +27,7 @@ def fetch_url(url: str, *, into: Path, sha256: str, progress: ProgressSink) -> P
     """
     part = into / f"{sha256}.part"
     for attempt in range(1, ATTEMPTS + 1):
+        progress(Progress("fetch"))
         try:
             _continue(url, part, progress=progress)
             break

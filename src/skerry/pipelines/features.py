@@ -7,7 +7,7 @@ import hashlib
 import logging
 import struct
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,13 +79,13 @@ class Decoded:
 
 
 class Decoder:
-    """Decodes images in threads that release the GIL; bounded, so that memory is."""
+    """Decodes images in `threads`, releasing the GIL; bounded, so that memory is."""
 
-    def __init__(self, *, threads: int, queue: int, max_pixels: int) -> None:
+    def __init__(self, threads: Executor, *, limit: int, max_pixels: int) -> None:
+        self._threads = threads
+        self._limit = limit
         self._max_pixels = max_pixels
-        self._limit = threads + queue
         self._admitted = 0
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="decode")
 
     async def decode(self, image: bytes, preprocess: Preprocess) -> Decoded:
         """Raises ImageUnreadable, PayloadTooLarge, and Overloaded when too many wait."""
@@ -97,10 +97,6 @@ class Decoder:
         # The place is free when the work has ended, not when its caller has gone.
         work.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
         return await asyncio.wrap_future(work)
-
-    def close(self) -> None:
-        """End the threads after what they hold."""
-        self._threads.shutdown(cancel_futures=True)
 
     def _decode(self, image: bytes, preprocess: Preprocess, since: float) -> Decoded:
         began = time.perf_counter()

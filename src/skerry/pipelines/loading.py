@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from concurrent.futures import Executor
 
 from skerry.config import Settings
-from skerry.errors import ModelNotFound
+from skerry.errors import ModelNotFound, ServiceUnavailable
 from skerry.inference.batcher import Batcher
 from skerry.inference.loading import load_engine
 from skerry.kv.base import KeyValueStore
 from skerry.metrics import Metrics
 from skerry.models.folder import ModelFolder
 from skerry.models.manifest import InstalledModel
+from skerry.models.progress import Progress
 from skerry.pipelines.features import Decoder, FeatureExtractor
 
 log = logging.getLogger(__name__)
@@ -27,14 +30,21 @@ class ModelLoader:
         settings: Settings,
         *,
         decoder: Decoder,
+        threads: Executor,
         cache: KeyValueStore | None,
         metrics: Metrics,
     ) -> None:
         self._folder = folder
         self._settings = settings
         self._decoder = decoder
+        self._threads = threads
         self._cache = cache
         self._metrics = metrics
+        self._closing = threading.Event()
+
+    def close(self) -> None:
+        """Give up a pull that runs: it is continued, or begun anew, at the next start."""
+        self._closing.set()
 
     async def load(self, name: str, *, pull: bool) -> FeatureExtractor:
         """The extractor of an installed model; `pull` fetches one of the catalogue when absent.
@@ -46,7 +56,14 @@ class ModelLoader:
         engine = await asyncio.to_thread(
             load_engine, model, settings=settings.models, metrics=self._metrics
         )
-        submitter = Batcher(engine, metrics=self._metrics, queue=settings.limits.queue)
+        submitter = Batcher(
+            engine,
+            metrics=self._metrics,
+            queue=settings.limits.queue,
+            # A CPU's engine and the decoder take turns: more threads than cores only get in each
+            # other's way. Elsewhere the device computes, and its calls merely wait.
+            threads=self._threads if engine.info.device == "cpu" else None,
+        )
         return FeatureExtractor(
             model.manifest,
             submitter,
@@ -69,4 +86,10 @@ class ModelLoader:
         from skerry.pipelines.install import pull_model
 
         store = ModelStore(self._folder.folder)
-        return pull_model(store, name, settings=self._settings.models)
+        return pull_model(
+            store, name, settings=self._settings.models, progress=self._refuse_when_closing
+        )
+
+    def _refuse_when_closing(self, _: Progress) -> None:
+        if self._closing.is_set():
+            raise ServiceUnavailable("The node is shutting down.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -70,12 +71,13 @@ def photo(colour: int = 90) -> bytes:
 
 def extractor_over(
     submitter: CountingSubmitter, cache: MemoryStore | None
-) -> tuple[FeatureExtractor, Decoder]:
-    decoder = Decoder(threads=1, queue=64, max_pixels=1000)
+) -> tuple[FeatureExtractor, ThreadPoolExecutor]:
+    threads = ThreadPoolExecutor(1)
+    decoder = Decoder(threads, limit=65, max_pixels=1000)
     extractor = FeatureExtractor(
         MANIFEST, submitter, decoder, cache=cache, ttl_s=60.0, metrics=Metrics()
     )
-    return extractor, decoder
+    return extractor, threads
 
 
 def memory(tmp_path: Path, kind: type[MemoryStore] = MemoryStore) -> MemoryStore:
@@ -104,7 +106,7 @@ def test_packed_features_come_back_equal() -> None:
 
 async def test_twenty_equal_uploads_at_once_make_one_inference(tmp_path: Path) -> None:
     submitter = CountingSubmitter()
-    extractor, decoder = extractor_over(submitter, memory(tmp_path))
+    extractor, threads = extractor_over(submitter, memory(tmp_path))
     image = photo()
     callers = [
         asyncio.create_task(extractor.extract(image, deadline=soon(), stages=Stages()))
@@ -117,15 +119,15 @@ async def test_twenty_equal_uploads_at_once_make_one_inference(tmp_path: Path) -
     assert sorted(results) == ["miss", *["shared"] * 19]
     after = await extractor.extract(image, deadline=soon(), stages=Stages())
     assert (after.cache, submitter.calls) == ("hit", 1)
-    decoder.close()
+    threads.shutdown()
 
 
 async def test_a_hit_decodes_nothing(tmp_path: Path) -> None:
     submitter = CountingSubmitter()
     submitter.go.set()
-    extractor, decoder = extractor_over(submitter, memory(tmp_path))
+    extractor, threads = extractor_over(submitter, memory(tmp_path))
     await extractor.extract(photo(), deadline=soon(), stages=Stages())
-    decoder.close()  # From here on a decode would raise.
+    threads.shutdown()  # From here on a decode would raise.
     stages = Stages()
     hit = await extractor.extract(photo(), deadline=soon(), stages=stages)
     assert hit.cache == "hit"
@@ -136,7 +138,7 @@ async def test_a_caller_that_leaves_does_not_take_the_result_from_the_others(
     tmp_path: Path,
 ) -> None:
     submitter = CountingSubmitter()
-    extractor, decoder = extractor_over(submitter, memory(tmp_path))
+    extractor, threads = extractor_over(submitter, memory(tmp_path))
     first = asyncio.create_task(extractor.extract(photo(), deadline=soon(), stages=Stages()))
     second = asyncio.create_task(extractor.extract(photo(), deadline=soon(), stages=Stages()))
     await asyncio.sleep(0)
@@ -144,33 +146,33 @@ async def test_a_caller_that_leaves_does_not_take_the_result_from_the_others(
     submitter.go.set()
     assert (await second).cache == "shared"
     assert submitter.calls == 1
-    decoder.close()
+    threads.shutdown()
 
 
 async def test_past_its_deadline_a_caller_is_told_so(tmp_path: Path) -> None:
-    extractor, decoder = extractor_over(CountingSubmitter(), memory(tmp_path))
+    extractor, threads = extractor_over(CountingSubmitter(), memory(tmp_path))
     deadline = asyncio.get_running_loop().time() + 0.05
     with pytest.raises(DeadlineExceeded) as caught:
         await extractor.extract(photo(), deadline=deadline, stages=Stages())
     assert caught.value.retry_after_s
-    decoder.close()
+    threads.shutdown()
 
 
 async def test_a_lost_cache_is_said_and_images_are_still_computed(tmp_path: Path) -> None:
     submitter = CountingSubmitter()
     submitter.go.set()
-    extractor, decoder = extractor_over(submitter, memory(tmp_path, LostStore))
+    extractor, threads = extractor_over(submitter, memory(tmp_path, LostStore))
     for _ in range(2):
         got = await extractor.extract(photo(), deadline=soon(), stages=Stages())
         assert got.cache == "unavailable"
     assert submitter.calls == 2
-    decoder.close()
+    threads.shutdown()
 
 
 async def test_without_a_cache_the_answer_says_off() -> None:
     submitter = CountingSubmitter()
     submitter.go.set()
-    extractor, decoder = extractor_over(submitter, None)
+    extractor, threads = extractor_over(submitter, None)
     got = await extractor.extract(photo(), deadline=soon(), stages=Stages())
     assert got.cache == "off"
-    decoder.close()
+    threads.shutdown()
