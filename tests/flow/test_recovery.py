@@ -497,3 +497,27 @@ def test_a_node_that_is_still_starting_stops_when_it_is_told(
     with fast_node().client() as client:
         data = png()
         assert store(client, data)["id"] == found_by_itself(client, data)
+
+
+def test_a_node_that_pulls_from_a_dead_index_stops_when_it_is_told(
+    fast_node: StartNode, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        environ = {
+            "SKERRY_MODELS_IMAGE": "",
+            "PIP_INDEX_URL": index,
+            "PIP_CONFIG_FILE": "/dev/null",
+        }
+        node = fast_node(models=tmp_path / "none", environ=environ, ready=False)
+        pip = eventually(lambda: pip_of(node), "pip is not called")
+        with node.client() as client:
+            assert client.get("/healthz").status_code == 200
+            assert parts(client)["models"]["state"] == "starting"
+        assert node.stop() == 0
+        assert not pip.is_running()
+
+
+def pip_of(node: RunningNode) -> psutil.Process | None:
+    children = psutil.Process(node.process.pid).children()
+    return next((child for child in children if "pip" in child.cmdline()), None)
