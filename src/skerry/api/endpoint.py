@@ -127,6 +127,8 @@ def request_id(headers: dict[bytes, bytes]) -> str:
 
 def parse_query(raw: bytes, route: Route) -> msgspec.Struct:
     """The query string as the route's Struct; BadRequest or UnknownField name the parameter."""
+    if not raw:
+        return route.query()
     values: dict[str, object] = {}
     try:
         pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -41,11 +42,11 @@ async def _serve(settings: Settings) -> None:
         node = Node(settings, host=host, port=port)
         await node.open()
         log.info("listening on %s", node.url)
-        announce = asyncio.create_task(_announce(node))
+        settling = asyncio.create_task(_when_settled(node))
         try:
             await _server(node).serve(sockets=[listener])
         finally:
-            announce.cancel()
+            settling.cancel()
             await node.close()
 
 
@@ -85,9 +86,11 @@ def _server(node: Node) -> uvicorn.Server:
     return DrainingServer(config)
 
 
-async def _announce(node: Node) -> None:
-    """Tell the person at the terminal where the console is, as soon as it can be used."""
+async def _when_settled(node: Node) -> None:
+    """Once models and index are up: tell the person at the terminal where the console is."""
     await node.settled()
+    # What was loaded stays: the collector need not look through it again and again.
+    gc.freeze()
     print(f"\n  Skerry is up: {node.url}/console\n", file=sys.stderr, flush=True)  # noqa: T201
 
 
