@@ -64,6 +64,8 @@ class Batcher:
         self._idle.set()
         self._own = None if threads else ThreadPoolExecutor(engine.streams, "engine")
         self._threads = threads or self._own
+        # In shared threads the next call is at hand when one ends, not a turn of the loop later.
+        self._calls = engine.streams if threads is None else 2 * engine.streams
         name = engine.info.model
         self._depth = metrics.queue_depth.labels(name)
         self._batch_size = metrics.batch_size.labels(name)
@@ -119,7 +121,7 @@ class Batcher:
         if asyncio.get_running_loop().time() >= deadline:
             self._refused["deadline"].inc()
             raise DeadlineExceeded("The request's deadline passed before the model could start.")
-        if self._running >= self.engine.streams and len(self._waiting) >= self._limit:
+        if self._running >= self._calls and len(self._waiting) >= self._limit:
             self._refused["queue_full"].inc()
             raise Overloaded(
                 f"{len(self._waiting)} requests already wait for the model.",
@@ -134,7 +136,7 @@ class Batcher:
             self._note_idle()
 
     def _start_calls(self) -> None:
-        while self._waiting and self._running < self.engine.streams:
+        while self._waiting and self._running < self._calls:
             if self._worth_waiting():
                 return
             taken = min(len(self._waiting), self.engine.max_batch)
