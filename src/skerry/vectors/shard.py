@@ -14,6 +14,7 @@ import qdrant_edge as qe
 from skerry.vectors.base import CollectionSpec, CollectionStatus, Distance, FieldType, Match
 from skerry.vectors.edge_filters import to_engine
 from skerry.vectors.in_use import InUse
+from skerry.vectors.operations import Operations
 from skerry.vectors.record import Record, Unusable, read_record, write_record
 from skerry.vectors.wire import Apply, Search, Tuning
 
@@ -61,6 +62,7 @@ class Shard:
         self._tuning = tuning
         self._engine = engine
         self._mark = InUse(folder)
+        self._operations = Operations(folder, engine)
         self._points: int = engine.info().points_count
 
     def status(self) -> CollectionStatus:
@@ -83,13 +85,10 @@ class Shard:
         if changes.ids:
             size = self.record.spec.size
             vectors = np.frombuffer(changes.vectors, np.float32).reshape(len(changes.ids), size)
-            self._engine.update(
-                qe.UpdateOperation.upsert_points(
-                    _points(changes.ids, vectors.tolist(), changes.payloads)
-                )
-            )
+            points = _points(changes.ids, vectors.tolist(), changes.payloads)
+            self._operations.give(qe.UpdateOperation.upsert_points(points))
         if changes.deletes:
-            self._engine.update(qe.UpdateOperation.delete_points([*changes.deletes]))
+            self._operations.give(qe.UpdateOperation.delete_points([*changes.deletes]))
         self.record.unindexed += len(changes.ids)
         self.record.deleted += len(changes.deletes)
         self.record.applied_seq = changes.seq
@@ -124,8 +123,10 @@ class Shard:
 
     def flush(self) -> None:
         """Sync what was applied, then say so in the record."""
+        self._operations.flush_begins()
         self._engine.flush()
         write_record(self._folder, self.record)
+        self._operations.flush_ended()
 
     def build(self) -> None:
         """Build the graph over all points and drop what was deleted; seconds to minutes."""
