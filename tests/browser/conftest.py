@@ -10,19 +10,11 @@ from pathlib import Path
 import pytest
 from console_page import DESKTOP, WAIT_MS, OpenConsole, Photo, Problems, picture, sync_api
 
-HERE = Path(__file__).parent
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 ]  # fmt: skip
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Twice more: Chromium drops a key press or a file chooser now and then on busy cores."""
-    for item in items:
-        if item.path.parent == HERE:
-            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 @pytest.fixture(scope="module")
