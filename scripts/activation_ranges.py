@@ -27,7 +27,7 @@ from skerry.inference.int8_variant import int8_file, judge
 from skerry.inference.quantize import weights_digest
 from skerry.inference.ranges import Ranges, ShippedRanges, measured_ranges
 from skerry.media.images import decode
-from skerry.models.manifest import InstalledModel, Preprocess
+from skerry.models.manifest import ImageModel, Preprocess
 from skerry.models.store import ModelStore
 
 TARGET = Path(__file__).parent.parent / "src/skerry/inference/data/activation_ranges.json"
@@ -83,7 +83,7 @@ def encoded(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def tensors(photos: list[bytes], model: InstalledModel) -> Iterator[Float32]:
+def tensors(photos: list[bytes], model: ImageModel) -> Iterator[Float32]:
     preprocess: Preprocess = model.manifest.preprocess
     return (decode(photo, preprocess) for photo in photos)
 
@@ -92,7 +92,7 @@ def rounded(ranges: Ranges) -> Ranges:
     return {name: (round(low, 4), round(high, 4)) for name, (low, high) in ranges.items()}
 
 
-def check(model: InstalledModel, graph: onnx.ModelProto, ranges: Ranges, folder: Path) -> None:
+def check(model: ImageModel, graph: onnx.ModelProto, ranges: Ranges, folder: Path) -> None:
     photos = [path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()]
     with int8_file(graph, ranges) as path:
         print(model.manifest.name, judge(model, path, tensors(photos, model), engine="openvino"))

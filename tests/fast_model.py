@@ -29,7 +29,6 @@ def install_fast_model(folder: Path, *, name: str = NAME, seed: int = 0) -> Path
         store.add(
             path,
             name=name,
-            task="image-classification",
             labels=[f"class {i}" for i in range(CLASSES)],
             preprocess=Preprocess(SIDE, "stretch", "bilinear", (127.0,) * 3, (64.0,) * 3),
         )

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from skerry.models.manifest import InstalledModel, Manifest, Preprocess, Source, Variant
+from skerry.models.manifest import ImageManifest, ImageModel, Preprocess, Source, Variant
 
 SIZE = 32
 CLASSES = 10
@@ -69,15 +69,14 @@ def tiny_graph(*, seed: int = 0, size: int = SIZE) -> onnx.ModelProto:
     return model
 
 
-def install_tiny(folder: Path, *, name: str = "tiny", seed: int = 0) -> InstalledModel:
+def install_tiny(folder: Path, *, name: str = "tiny", seed: int = 0) -> ImageModel:
     """Write the tiny model into `folder` and describe it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
     onnx.save(tiny_graph(seed=seed), path)
-    return InstalledModel(
-        Manifest(
+    return ImageModel(
+        ImageManifest(
             name=name,
-            task="image-classification",
             architecture="tiny",
             preprocess=Preprocess(
                 size=SIZE,

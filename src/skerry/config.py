@@ -44,6 +44,16 @@ class ModelSettings(msgspec.Struct, forbid_unknown_fields=True):
     """`fp32`, `bf16`, `int8`, or `auto`: the fastest on this CPU that passed its check."""
     threads: int = 0
     """Threads for engines; 0: as many as there are cores."""
+    embedding: str = "all-minilm-l6-v2"
+    """The default text-embedding model; `off`: none."""
+    classifier: str = "minilm-sentiment"
+    """The default text classifier; `off`: none."""
+    chat: str = "smollm2-135m-instruct"
+    """The default language model; `off`: none."""
+    keep_alive_s: float = 600.0
+    """A text model that nobody used for so long is unloaded; 0: never."""
+    memory_limit_bytes: int = 0
+    """Most memory for all loaded models together; 0: four fifths of the machine's."""
 
 
 class LimitSettings(msgspec.Struct, forbid_unknown_fields=True):
@@ -74,6 +84,27 @@ class CacheSettings(msgspec.Struct, forbid_unknown_fields=True):
     """Bound on what is kept; the least recently used goes first."""
 
 
+class GenerationSettings(msgspec.Struct, forbid_unknown_fields=True):
+    """How language models run."""
+
+    type: str = "auto"
+    """`openvino`, `llamacpp`, `remote`, or `auto`: by the file's architecture and the CPU."""
+    slots: int = 4
+    """Answers written side by side."""
+    queue: int = 16
+    """Requests that may wait for a slot before the next is answered 503."""
+    context: int = 0
+    """Tokens of prompt and answer together; 0: as the model was trained, at most 8192."""
+    threads: int = 0
+    """Threads of the runtime; 0: as many as there are cores."""
+    url: str = ""
+    """Base URL of an OpenAI-compatible server (`.../v1`), with `type = "remote"`."""
+    api_key: str = ""
+    """Its key."""
+    deadline_s: float = 300.0
+    """How long one answer may take; `limits.deadline_s` bounds the wait for a slot."""
+
+
 class LogSettings(msgspec.Struct, forbid_unknown_fields=True):
     """What is logged, and how."""
 
@@ -90,6 +121,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
     models: ModelSettings = msgspec.field(default_factory=ModelSettings)
     limits: LimitSettings = msgspec.field(default_factory=LimitSettings)
     cache: CacheSettings = msgspec.field(default_factory=CacheSettings)
+    generation: GenerationSettings = msgspec.field(default_factory=GenerationSettings)
     log: LogSettings = msgspec.field(default_factory=LogSettings)
     vectors: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "edge"})
     kv: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "sqlite"})

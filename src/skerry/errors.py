@@ -43,6 +43,18 @@ class ImageUnreadable(BadRequest):
     default_remedy = "Send a JPEG, PNG, WebP, GIF, BMP or TIFF image."
 
 
+class WrongTask(BadRequest):
+    """The model named does something else than what was asked of it."""
+
+    code = "wrong_task"
+
+
+class ContextLengthExceeded(BadRequest):
+    """A text, or a prompt and the answer asked for, is longer than the model's window."""
+
+    code = "context_length_exceeded"
+
+
 class Unauthorized(SkerryError):
     """No key, or one that is unknown, revoked or expired."""
 
@@ -171,6 +183,13 @@ class ModelUnavailable(ServiceUnavailable):
     """The model is known but missing, corrupt or still loading."""
 
     code = "model_unavailable"
+
+
+class MemoryLimitReached(ServiceUnavailable):
+    """Loading the model would pass the memory limit, and nothing idle is left to unload."""
+
+    code = "memory_limit"
+    default_remedy = "Raise models.memory_limit_bytes, or use a smaller model."
 
 
 class IndexUnavailable(ServiceUnavailable):

@@ -26,7 +26,7 @@ from skerry.kv.base import KeyValueStore
 from skerry.metrics import Metrics, Traffic
 from skerry.models.catalogue import DEFAULT_IMAGE_MODEL
 from skerry.models.folder import ModelFolder
-from skerry.models.manifest import InstalledModel
+from skerry.models.manifest import AnyModel
 from skerry.pipelines.features import Decoder
 from skerry.pipelines.housekeeping import Housekeeping
 from skerry.pipelines.image_feed import ImageIndexFeed
@@ -116,7 +116,7 @@ class Node:
         if self._starting is not None:
             await asyncio.wait([self._starting])
 
-    async def installed_models(self) -> list[InstalledModel]:
+    async def installed_models(self) -> list[AnyModel]:
         """What the models folder holds."""
         return await asyncio.to_thread(self._model_folder.list)
 

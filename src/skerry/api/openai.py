@@ -8,7 +8,7 @@ import msgspec
 
 from skerry.api.contract import Answer, Exchange, Route, json_answer
 from skerry.errors import ModelNotFound
-from skerry.models.manifest import InstalledModel
+from skerry.models.manifest import AnyModel
 
 
 class ModelObject(msgspec.Struct):
@@ -42,7 +42,7 @@ async def get_model(exchange: Exchange) -> Answer:
     raise ModelNotFound(f"The model '{wanted[:80]}' does not exist.")
 
 
-def _shape(model: InstalledModel) -> ModelObject:
+def _shape(model: AnyModel) -> ModelObject:
     created = int((model.folder / "manifest.json").stat().st_mtime)
     return ModelObject(model.manifest.name, created, model.manifest.source.kind)
 

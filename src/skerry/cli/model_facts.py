@@ -13,7 +13,7 @@ from skerry.errors import SkerryError
 if TYPE_CHECKING:
     from skerry.config import Settings
     from skerry.models.catalogue import CatalogueEntry
-    from skerry.models.manifest import InstalledModel
+    from skerry.models.manifest import AnyModel
     from skerry.models.store import ModelStore
 
 
@@ -70,8 +70,10 @@ def running_default(options: Options, otherwise: str) -> str:
     return next((model.name for model in running if model.default), otherwise)
 
 
-def installed_facts(model: InstalledModel, default: str) -> ModelFacts:
+def installed_facts(model: AnyModel, default: str) -> ModelFacts:
     """Of a model in the folder."""
+    from skerry.models.manifest import ImageManifest, labels_of, space_of
+
     manifest = model.manifest
     return ModelFacts(
         name=manifest.name,
@@ -79,9 +81,9 @@ def installed_facts(model: InstalledModel, default: str) -> ModelFacts:
         default=manifest.name == default,
         task=manifest.task,
         license=manifest.license,
-        labels=len(manifest.labels),
-        embedding_size=manifest.embedding_size,
-        image_size=manifest.preprocess.size,
+        labels=len(labels_of(manifest)),
+        embedding_size=space_of(manifest)[1],
+        image_size=manifest.preprocess.size if isinstance(manifest, ImageManifest) else 0,
         download_bytes=0,
         variants=tuple(
             Precision(v.precision, v.bytes, v.agreement, v.cosine, v.passed)
@@ -93,6 +95,8 @@ def installed_facts(model: InstalledModel, default: str) -> ModelFacts:
 
 def known_facts(entry: CatalogueEntry, default: str) -> ModelFacts:
     """Of a model that can be pulled; what only its weights tell is 0."""
+    from skerry.models.catalogue import ImageEntry
+
     return ModelFacts(
         name=entry.name,
         installed=False,
@@ -101,7 +105,7 @@ def known_facts(entry: CatalogueEntry, default: str) -> ModelFacts:
         license=entry.license,
         labels=0,
         embedding_size=0,
-        image_size=entry.preprocess.size,
+        image_size=entry.preprocess.size if isinstance(entry, ImageEntry) else 0,
         download_bytes=entry.download_bytes,
         variants=(),
         card=entry.card,

@@ -25,7 +25,7 @@ from skerry.cli.progress import Progress
 
 if TYPE_CHECKING:
     from skerry.config import ModelSettings
-    from skerry.models.manifest import InstalledModel
+    from skerry.models.manifest import AnyModel
     from skerry.models.progress import Progress as PullProgress
     from skerry.models.store import ModelStore
 
@@ -114,7 +114,7 @@ def pull(options: Options, names: tuple[str, ...]) -> None:
         say(f"{model.manifest.name} is installed in {model.folder}")
 
 
-def _pull(store: ModelStore, name: str, settings: ModelSettings) -> InstalledModel:
+def _pull(store: ModelStore, name: str, settings: ModelSettings) -> AnyModel:
     from skerry.pipelines.install import pull_model
 
     with Progress(f"Pulling {name}", total=None, in_bytes=True) as bar:
@@ -188,7 +188,6 @@ def add(
     model = store.add(
         file,
         name=name or _name_of(file),
-        task=task,
         labels=read_labels(labels),
         preprocess=resized(prepared, image_size) if image_size else prepared,
         embedding=embedding,

@@ -95,7 +95,7 @@ def _run(
 
     # With the precision given nothing is measured here: only the engine is asked for.
     fp32 = msgspec.structs.replace(settings.models, precision="fp32")
-    engine = choose(store.get(model), settings=fp32).engine
+    engine = choose(store.get_image(model), settings=fp32).engine
     with Progress("Quantizing", total=None) as progress:
 
         def show(step: str, done: int, total: int) -> None:

@@ -8,10 +8,10 @@ import msgspec
 
 from skerry.errors import ModelUnavailable
 from skerry.inference.base import EngineInfo
-from skerry.models.manifest import InstalledModel, Variant
+from skerry.models.manifest import ImageModel, Variant
 
 
-def stored_variant(model: InstalledModel, precision: str) -> Variant:
+def stored_variant(model: ImageModel, precision: str) -> Variant:
     """The variant that `precision` runs; ModelUnavailable when it or its file is missing."""
     name = model.manifest.name
     variant = model.manifest.variant(precision)
@@ -28,7 +28,7 @@ def stored_variant(model: InstalledModel, precision: str) -> Variant:
     return variant
 
 
-def engine_info(model: InstalledModel, *, precision: str, engine: str, device: str) -> EngineInfo:
+def engine_info(model: ImageModel, *, precision: str, engine: str, device: str) -> EngineInfo:
     """What is said of an engine in the log and in every answer."""
     manifest = model.manifest
     variant = stored_variant(model, precision)
@@ -43,7 +43,7 @@ def engine_info(model: InstalledModel, *, precision: str, engine: str, device: s
     )
 
 
-def fingerprint(model: InstalledModel, *, precision: str) -> str:
+def fingerprint(model: ImageModel, *, precision: str) -> str:
     """Hex sha256 over weights, preprocessing and precision: equal inputs, equal outputs."""
     variant = stored_variant(model, precision)
     preprocess = msgspec.json.encode(model.manifest.preprocess, order="sorted")

@@ -19,7 +19,7 @@ from skerry.inference.comparison import Nearness, compare
 from skerry.inference.int8_graph import int8_graph
 from skerry.inference.ranges import Ranges
 from skerry.inference.trial import latencies_ms, outputs_side_by_side
-from skerry.models.manifest import InstalledModel, Variant
+from skerry.models.manifest import ImageModel, Variant
 from skerry.models.store import ModelStore
 
 
@@ -42,9 +42,7 @@ def int8_file(graph: onnx.ModelProto, ranges: Ranges) -> Iterator[Path]:
         yield path
 
 
-def judge(
-    model: InstalledModel, int8: Path, images: Iterable[Float32], *, engine: str
-) -> Judgement:
+def judge(model: ImageModel, int8: Path, images: Iterable[Float32], *, engine: str) -> Judgement:
     """Run fp32 and `int8` on `images`, float32 (3, size, size) each.
 
     Raises BadRequest when there is none.
@@ -58,7 +56,7 @@ def judge(
     make = backend_class("inference", engine)
     both: list[Engine] = [
         make(model, precision="fp32"),
-        make(InstalledModel(manifest, int8.parent), precision="int8"),
+        make(ImageModel(manifest, int8.parent), precision="int8"),
     ]
     try:
         reference, outputs = outputs_side_by_side(both, chain([first], images))

@@ -14,7 +14,7 @@ from skerry.inference.base import Engine
 from skerry.inference.cpu import this_cpu
 from skerry.inference.selection import best_precision, candidates
 from skerry.metrics import Metrics
-from skerry.models.manifest import InstalledModel
+from skerry.models.manifest import ImageModel
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Choice:
 
 
 def load_engine(
-    model: InstalledModel, *, settings: ModelSettings, metrics: Metrics | None = None
+    model: ImageModel, *, settings: ModelSettings, metrics: Metrics | None = None
 ) -> Engine:
     """Load `model` as `settings` ask; `auto` is resolved and said in the log.
 
@@ -67,7 +67,7 @@ def load_engine(
     return engine
 
 
-def choose(model: InstalledModel, *, settings: ModelSettings) -> Choice:
+def choose(model: ImageModel, *, settings: ModelSettings) -> Choice:
     """Resolve `auto` in `settings` for `model` on this CPU; may measure, once per CPU."""
     device = "cpu" if settings.device == "auto" else settings.device
     if device not in ENGINES_OF_DEVICE:
@@ -106,7 +106,7 @@ def _unknown(setting: str, value: str, known: tuple[str, ...]) -> ConfigError:
     )
 
 
-def _cache_folder(model: InstalledModel) -> Path | None:
+def _cache_folder(model: ImageModel) -> Path | None:
     """Where compiled models are kept; none, said aloud, when the folder cannot be written."""
     folder = model.folder / COMPILED_FOLDER
     try:

@@ -13,7 +13,7 @@ from skerry.inference.base import EngineOutput, Float32
 from skerry.inference.cpu import usable_cores
 from skerry.inference.identity import engine_info, stored_variant
 from skerry.inference.onnx_packed import packed_session, session_options
-from skerry.models.manifest import InstalledModel
+from skerry.models.manifest import ImageModel
 
 PROVIDERS = {
     "cpu": ("CPUExecutionProvider", "skerry"),
@@ -33,7 +33,7 @@ class OnnxEngine:
 
     def __init__(
         self,
-        model: InstalledModel,
+        model: ImageModel,
         *,
         precision: str,
         device: str = "cpu",

@@ -16,7 +16,7 @@ from skerry.errors import ConfigError, ModelUnavailable
 from skerry.inference.base import EngineOutput, Float32
 from skerry.inference.cpu import this_cpu, usable_cores
 from skerry.inference.identity import engine_info, stored_variant
-from skerry.models.manifest import InstalledModel
+from skerry.models.manifest import ImageModel
 
 # `import openvino` loads its model converter, and that reports each import to its maker over
 # the network. The converter is of no use here, so it is kept out: openvino expects that.
@@ -52,7 +52,7 @@ class OpenVinoEngine:
 
     def __init__(
         self,
-        model: InstalledModel,
+        model: ImageModel,
         *,
         precision: str,
         device: str = "cpu",
@@ -104,7 +104,7 @@ class OpenVinoEngine:
 
 
 def _compile(
-    core: Any, model: InstalledModel, engine: OpenVinoEngine, cache_folder: Path | None
+    core: Any, model: ImageModel, engine: OpenVinoEngine, cache_folder: Path | None
 ) -> Any:
     info = engine.info
     path = model.path(stored_variant(model, info.precision))

@@ -21,7 +21,7 @@ from skerry.inference.probe_photos import probe_tensors
 from skerry.inference.ranges import measured_ranges, shipped_ranges
 from skerry.media.images import decode
 from skerry.models.external import WEIGHTS_DIGEST
-from skerry.models.manifest import InstalledModel, Preprocess, Variant
+from skerry.models.manifest import ImageModel, Preprocess, Variant
 from skerry.models.store import ModelStore
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def quantize(
     """
     engine = engine or this_cpu().engine
     _check_thresholds(min_agreement, min_cosine)
-    model = store.get(name)
+    model = store.get_image(name)
     calibration = _Photos(images[0::2][:MAX_CALIBRATION_IMAGES], model, "calibrate", progress)
     check = _Photos(images[1::2][:MAX_CHECK_IMAGES], model, "check", progress)
     graph = _folded(_fp32_graph(model))
@@ -99,12 +99,12 @@ def quantize(
     )
 
 
-def apply_ranges(store: ModelStore, name: str) -> InstalledModel | None:
+def apply_ranges(store: ModelStore, name: str) -> ImageModel | None:
     """Give a model its INT8 variant from the ranges shipped for its weights, without any image.
 
     It is judged on the probe photos; None when no ranges are shipped for these weights.
     """
-    model = store.get(name)
+    model = store.get_image(name)
     graph = _fp32_graph(model)
     ranges = shipped_ranges(weights_digest(graph))
     if ranges is None:
@@ -118,7 +118,7 @@ def apply_ranges(store: ModelStore, name: str) -> InstalledModel | None:
         store_int8(store, name, path, judgement, passed=passed)
     if not passed:
         log.warning("the shipped INT8 ranges of '%s' failed their check here", name)
-    return store.get(name)
+    return store.get_image(name)
 
 
 def weights_digest(graph: onnx.ModelProto) -> str:
@@ -132,7 +132,7 @@ class _Photos:
     """Decodes files one by one, as often as it is walked; what cannot be read is noted."""
 
     paths: Sequence[Path]
-    model: InstalledModel
+    model: ImageModel
     step: str
     progress: Progress
     read: int = 0
@@ -160,7 +160,7 @@ class _Photos:
         return None
 
 
-def _fp32_graph(model: InstalledModel) -> onnx.ModelProto:
+def _fp32_graph(model: ImageModel) -> onnx.ModelProto:
     return onnx.load(model.path(stored_variant(model, "fp32")))
 
 
@@ -191,7 +191,7 @@ def _check_count(images: int) -> None:
 
 
 def _report(
-    model: InstalledModel,
+    model: ImageModel,
     variant: Variant,
     judgement: Judgement,
     calibration: _Photos,

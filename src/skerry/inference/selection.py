@@ -14,7 +14,7 @@ from skerry.inference.comparison import MIN_AGREEMENT, MIN_COSINE, Outputs, comp
 from skerry.inference.cpu import Cpu, this_cpu
 from skerry.inference.probe_photos import probe_tensors
 from skerry.inference.trial import latencies_ms, outputs_side_by_side
-from skerry.models.manifest import InstalledModel
+from skerry.models.manifest import ImageModel
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Measurement(msgspec.Struct, frozen=True):
         return min((r for r in self.results if r.passed), key=lambda result: result.latency_ms)
 
 
-def best_precision(model: InstalledModel, *, engine: str, threads: int) -> Measurement:
+def best_precision(model: ImageModel, *, engine: str, threads: int) -> Measurement:
     """The stored measurement of this CPU, or a new one when there is none that still holds."""
     cpu = this_cpu()
     stored = _read(_path(model, engine, cpu))
@@ -55,7 +55,7 @@ def best_precision(model: InstalledModel, *, engine: str, threads: int) -> Measu
     return measure_precisions(model, engine=engine, threads=threads)
 
 
-def candidates(model: InstalledModel, *, engine: str) -> list[str]:
+def candidates(model: ImageModel, *, engine: str) -> list[str]:
     """Precisions `auto` may choose from: fp32 first, as the others are compared with it."""
     precisions = ["fp32"]
     if engine == "openvino" and this_cpu().has_bf16:
@@ -67,7 +67,7 @@ def candidates(model: InstalledModel, *, engine: str) -> list[str]:
 
 
 def measure_precisions(
-    model: InstalledModel,
+    model: ImageModel,
     *,
     engine: str = "openvino",
     threads: int = 0,
@@ -98,7 +98,7 @@ def measure_precisions(
     return measurement
 
 
-def _loaded(model: InstalledModel, engine: str, threads: int) -> dict[str, Engine]:
+def _loaded(model: ImageModel, engine: str, threads: int) -> dict[str, Engine]:
     make = backend_class("inference", engine)
     engines: dict[str, Engine] = {}
     for precision in candidates(model, engine=engine):
@@ -125,11 +125,11 @@ def _judged(
     )
 
 
-def _digests(model: InstalledModel) -> dict[str, str]:
+def _digests(model: ImageModel) -> dict[str, str]:
     return {variant.precision: variant.sha256 for variant in model.manifest.variants}
 
 
-def _path(model: InstalledModel, engine: str, cpu: Cpu) -> Path:
+def _path(model: ImageModel, engine: str, cpu: Cpu) -> Path:
     return model.folder / f"measured-{engine}-{cpu.signature}.json"
 
 

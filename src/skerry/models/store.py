@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from skerry.errors import Conflict, ModelInvalid, ModelNotFound, ModelUnavailable
-from skerry.models.catalogue import CatalogueEntry
+from skerry.models.catalogue import CatalogueEntry, ImageEntry
 from skerry.models.conversion import (
     Description,
     load_variant,
@@ -24,12 +24,12 @@ from skerry.models.files import locked, replace_synced, sha256_of, storage_error
 from skerry.models.folder import ModelFolder, check_name, stored_files
 from skerry.models.manifest import (
     MANIFEST_FILE,
-    InstalledModel,
-    Manifest,
+    AnyManifest,
+    AnyModel,
+    ImageModel,
     Precision,
     Preprocess,
     Source,
-    Task,
 )
 from skerry.models.progress import Progress, ProgressSink, ignore_progress
 from skerry.models.sources import fetch_weights
@@ -44,7 +44,7 @@ class ModelStore(ModelFolder):
     All raise StorageFull or ModelUnavailable when the folder cannot be used.
     """
 
-    def pull(self, name: str, *, progress: ProgressSink = ignore_progress) -> InstalledModel:
+    def pull(self, name: str, *, progress: ProgressSink = ignore_progress) -> AnyModel:
         """Fetch a model of the catalogue, check and convert it; nothing is contacted if present.
 
         Raises ModelNotFound, SourceUnreachable, ChecksumMismatch, ModelInvalid.
@@ -66,11 +66,10 @@ class ModelStore(ModelFolder):
         path: Path,
         *,
         name: str,
-        task: Task,
         labels: Sequence[str],
         preprocess: Preprocess,
         embedding: str | None = None,
-    ) -> InstalledModel:
+    ) -> ImageModel:
         """Take in a user's `.onnx`, `.pth`, `.pt`, `.bin` or `.safetensors` file.
 
         `embedding` names the tensor of an ONNX graph that holds the features. Raises
@@ -84,14 +83,14 @@ class ModelStore(ModelFolder):
             graph = read_added(path, classes=len(labels), size=preprocess.size, embedding=embedding)
             description = Description(
                 name=name,
-                task=task,
                 labels=tuple(labels),
                 preprocess=preprocess,
                 source=Source(kind="file", location=path.name, sha256=sha256_of(path)),
                 license="the user's own",
                 card=" ".join([f"Added from {path.name}.", *graph.notes]),
             )
-            return self._install(name, lambda folder: write_model(graph, description, folder))
+            self._install(name, lambda folder: write_model(graph, description, folder))
+            return self.get_image(name)
 
     def add_variant(
         self,
@@ -102,14 +101,14 @@ class ModelStore(ModelFolder):
         agreement: float,
         cosine: float,
         passed: bool,
-    ) -> InstalledModel:
+    ) -> ImageModel:
         """Store `graph` (ONNX with the model's input and outputs) as a variant of a model.
 
         It replaces one of the same precision. Raises ModelNotFound, ModelInvalid.
         """
-        model = load_variant(graph, of=self.get(name).manifest)
+        model = load_variant(graph, of=self.get_image(name).manifest)
         with self._alone(name, ignore_progress), storage_errors(self.folder):
-            installed = self.get(name)
+            installed = self.get_image(name)
             variant = write_variant(model, installed.folder, precision=precision)
             variant = msgspec.structs.replace(
                 variant, agreement=agreement, cosine=cosine, passed=passed
@@ -117,7 +116,7 @@ class ModelStore(ModelFolder):
             others = [v for v in installed.manifest.variants if v.precision != precision]
             manifest = msgspec.structs.replace(installed.manifest, variants=(*others, variant))
             replace_synced(installed.folder / MANIFEST_FILE, manifest.encoded())
-            stored = self.get(name)
+            stored = self.get_image(name)
             _remove_strays(stored)
             return stored
 
@@ -133,7 +132,7 @@ class ModelStore(ModelFolder):
                 sync_folder(self.folder)
                 shutil.rmtree(self._scratch(name))
 
-    def _present(self, name: str) -> InstalledModel | None:
+    def _present(self, name: str) -> AnyModel | None:
         try:
             return self.get(name)
         except ModelNotFound:
@@ -144,8 +143,11 @@ class ModelStore(ModelFolder):
             log.warning("%s It is pulled again.", error.message)
             return None
 
-    def _pull(self, entry: CatalogueEntry, progress: ProgressSink) -> InstalledModel:
-        def build(folder: Path) -> Manifest:
+    def _pull(self, entry: CatalogueEntry, progress: ProgressSink) -> AnyModel:
+        if not isinstance(entry, ImageEntry):
+            raise ModelInvalid(f"Models for {entry.task} cannot be pulled yet.")
+
+        def build(folder: Path) -> AnyManifest:
             fetched = fetch_weights(
                 entry.source, into=folder, downloads=self._downloads(), progress=progress
             )
@@ -157,7 +159,7 @@ class ModelStore(ModelFolder):
 
         return self._install(entry.name, build)
 
-    def _install(self, name: str, build: Callable[[Path], Manifest]) -> InstalledModel:
+    def _install(self, name: str, build: Callable[[Path], AnyManifest]) -> AnyModel:
         """Build the model's folder beside its place, then rename it there."""
         scratch, target = self._scratch(name), self.folder / name
         with storage_errors(self.folder):
@@ -209,7 +211,7 @@ class ModelStore(ModelFolder):
             )
 
 
-def _remove_strays(model: InstalledModel) -> None:
+def _remove_strays(model: AnyModel) -> None:
     """Delete what the manifest no longer names; a process that has mapped it keeps it.
 
     What engines keep beside the files (compiled models, measurements) was made of them, and goes.

@@ -19,7 +19,7 @@ from skerry.inference.base import Submitted, Submitter
 from skerry.kv.base import KeyValueStore
 from skerry.media.images import decode
 from skerry.metrics import Metrics
-from skerry.models.manifest import Manifest, Preprocess
+from skerry.models.manifest import ImageManifest, Preprocess
 from skerry.pipelines.stages import Stages
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class FeatureExtractor:
 
     def __init__(
         self,
-        manifest: Manifest,
+        manifest: ImageManifest,
         submitter: Submitter,
         decoder: Decoder,
         *,

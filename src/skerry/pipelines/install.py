@@ -8,7 +8,7 @@ from skerry.config import ModelSettings
 from skerry.errors import SkerryError
 from skerry.inference.loading import choose
 from skerry.inference.quantize import apply_ranges
-from skerry.models.manifest import InstalledModel
+from skerry.models.manifest import AnyModel, ImageManifest, ImageModel, of_task
 from skerry.models.progress import ProgressSink, ignore_progress
 from skerry.models.store import ModelStore
 
@@ -21,15 +21,18 @@ def pull_model(
     *,
     settings: ModelSettings,
     progress: ProgressSink = ignore_progress,
-) -> InstalledModel:
+) -> AnyModel:
     """The model, fetched when it is absent, with what `precision = "auto"` chooses from.
 
     Blocks. Raises ModelNotFound, SourceUnreachable, ChecksumMismatch, StorageFull.
     """
-    return prepare(store, store.pull(name, progress=progress), settings=settings)
+    model = store.pull(name, progress=progress)
+    if isinstance(model.manifest, ImageManifest):
+        return prepare(store, of_task(model, ImageManifest), settings=settings)
+    return model
 
 
-def prepare(store: ModelStore, model: InstalledModel, *, settings: ModelSettings) -> InstalledModel:
+def prepare(store: ModelStore, model: ImageModel, *, settings: ModelSettings) -> ImageModel:
     """Give a model its shipped INT8 variant, and measure its precisions on this CPU, once each.
 
     A model serves in fp32 where this fails, and the log says why.

@@ -14,7 +14,7 @@ from skerry.inference.loading import load_engine
 from skerry.kv.base import KeyValueStore
 from skerry.metrics import Metrics
 from skerry.models.folder import ModelFolder
-from skerry.models.manifest import InstalledModel
+from skerry.models.manifest import ImageManifest, ImageModel, of_task
 from skerry.models.progress import Progress
 from skerry.pipelines.features import Decoder, FeatureExtractor
 
@@ -73,10 +73,10 @@ class ModelLoader:
             metrics=self._metrics,
         )
 
-    def _installed(self, name: str, *, pull: bool) -> InstalledModel:
+    def _installed(self, name: str, *, pull: bool) -> ImageModel:
         try:
             # Every byte is read: weights that have changed would give features that mean nothing.
-            return self._folder.verify(name)
+            return of_task(self._folder.verify(name), ImageManifest)
         except ModelNotFound:
             if not pull:
                 raise
@@ -86,9 +86,10 @@ class ModelLoader:
         from skerry.pipelines.install import pull_model
 
         store = ModelStore(self._folder.folder)
-        return pull_model(
+        pulled = pull_model(
             store, name, settings=self._settings.models, progress=self._refuse_when_closing
         )
+        return of_task(pulled, ImageManifest)
 
     def _refuse_when_closing(self, _: Progress) -> None:
         if self._closing.is_set():

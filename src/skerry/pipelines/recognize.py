@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from skerry.inference.base import EngineInfo
-from skerry.models.manifest import Manifest
+from skerry.models.manifest import ImageManifest
 from skerry.pipelines.features import CacheResult, Features
 from skerry.pipelines.similar import SimilarImage, SimilarImages
 from skerry.pipelines.stages import Stages
@@ -63,7 +63,7 @@ class Recognizer:
         )
 
 
-def top_labels(features: Features, manifest: Manifest, *, count: int) -> list[Label]:
+def top_labels(features: Features, manifest: ImageManifest, *, count: int) -> list[Label]:
     """The `count` most probable labels, most probable first."""
     pairs = zip(
         features.indices[:count].tolist(), features.probabilities[:count].tolist(), strict=True

@@ -42,7 +42,6 @@ def store(tmp_path: Path) -> ModelStore:
     store.add(
         source,
         name="tiny",
-        task="image-classification",
         labels=labels,
         preprocess=PREPROCESS,
         embedding="embedding",

@@ -22,13 +22,11 @@ from skerry.inference.probe_photos import probe_tensors
 from skerry.inference.ranges import measured_ranges
 from skerry.inference.selection import Measurement, PrecisionResult, measure_precisions
 from skerry.metrics import Metrics
-from skerry.models.manifest import InstalledModel
+from skerry.models.manifest import ImageModel
 from tiny_model import install_tiny, tiny_graph, tiny_images, variant_of
 
 
-def with_int8(
-    model: InstalledModel, *, passed: bool = True, broken: bool = False
-) -> InstalledModel:
+def with_int8(model: ImageModel, *, passed: bool = True, broken: bool = False) -> ImageModel:
     images = probe_tensors(model.manifest.preprocess)
     ranges = measured_ranges(tiny_graph(), images, input_name="input")
     graph = int8_graph(tiny_graph(), ranges)
@@ -41,11 +39,11 @@ def with_int8(
     onnx.save(graph, path)
     variants = (*model.manifest.variants, variant_of(path, precision="int8", passed=passed))
     manifest = msgspec.structs.replace(model.manifest, variants=variants)
-    return InstalledModel(manifest, model.folder)
+    return ImageModel(manifest, model.folder)
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> InstalledModel:
+def model(tmp_path: Path) -> ImageModel:
     return install_tiny(tmp_path / "tiny")
 
 
@@ -54,7 +52,7 @@ def results(measurement: Measurement) -> dict[str, PrecisionResult]:
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnx"])
-def test_each_precision_that_may_pass_is_measured(engine: str, model: InstalledModel) -> None:
+def test_each_precision_that_may_pass_is_measured(engine: str, model: ImageModel) -> None:
     measured = results(measure_precisions(with_int8(model), engine=engine))
     assert {"fp32", "int8"} <= set(measured)
     assert ("bf16" in measured) == (engine == "openvino" and this_cpu().has_bf16)
@@ -64,13 +62,13 @@ def test_each_precision_that_may_pass_is_measured(engine: str, model: InstalledM
     assert all(result.latency_ms > 0 for result in measured.values())
 
 
-def test_an_int8_that_strays_from_fp32_is_not_chosen(model: InstalledModel) -> None:
+def test_an_int8_that_strays_from_fp32_is_not_chosen(model: ImageModel) -> None:
     measurement = measure_precisions(with_int8(model, broken=True))
     assert not results(measurement)["int8"].passed
     assert measurement.best.precision != "int8"
 
 
-def test_an_int8_that_failed_its_own_check_is_not_even_tried(model: InstalledModel) -> None:
+def test_an_int8_that_failed_its_own_check_is_not_even_tried(model: ImageModel) -> None:
     assert "int8" not in results(measure_precisions(with_int8(model, passed=False)))
 
 
@@ -85,7 +83,7 @@ def test_the_fastest_that_passed_is_best() -> None:
 
 
 def test_a_measurement_is_made_once_and_then_read(
-    model: InstalledModel, caplog: pytest.LogCaptureFixture
+    model: ImageModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "skerry")
     first = selection.best_precision(model, engine="onnx", threads=1)
@@ -97,14 +95,14 @@ def test_a_measurement_is_made_once_and_then_read(
     assert caplog.text.count("measuring precisions") == 1
 
 
-def test_a_new_variant_makes_a_measurement_stale(model: InstalledModel) -> None:
+def test_a_new_variant_makes_a_measurement_stale(model: ImageModel) -> None:
     selection.best_precision(model, engine="onnx", threads=1)
     later = selection.best_precision(with_int8(model), engine="onnx", threads=1)
     assert "int8" in results(later)
 
 
 def test_a_damaged_measurement_is_made_again_and_said(
-    model: InstalledModel, caplog: pytest.LogCaptureFixture
+    model: ImageModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     selection.best_precision(model, engine="onnx", threads=1)
     stored = next(model.folder.glob("measured-*.json"))
@@ -139,7 +137,7 @@ def test_flags_tell_what_a_cpu_can_do_and_a_held_down_one_cannot() -> None:
     assert not old.has_int8_dot_product
 
 
-def test_nothing_is_measured_where_there_is_nothing_to_choose(model: InstalledModel) -> None:
+def test_nothing_is_measured_where_there_is_nothing_to_choose(model: ImageModel) -> None:
     choice = choose(model, settings=ModelSettings(engine="onnx"))
     assert choice.precision == "fp32"
     assert not list(model.folder.glob("measured-*"))
@@ -151,7 +149,7 @@ def test_openvino_is_preferred_on_x86_and_onnx_runtime_elsewhere() -> None:
 
 
 def test_auto_is_resolved_and_said_in_the_log(
-    model: InstalledModel, caplog: pytest.LogCaptureFixture
+    model: ImageModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "skerry")
     metrics = Metrics()
@@ -166,7 +164,7 @@ def test_auto_is_resolved_and_said_in_the_log(
     assert engine.run(tiny_images(1)).logits.shape == (1, 10)
 
 
-def test_named_settings_are_taken_as_they_are(model: InstalledModel) -> None:
+def test_named_settings_are_taken_as_they_are(model: ImageModel) -> None:
     settings = ModelSettings(engine="onnx", device="cpu", precision="fp32")
     choice = choose(model, settings=settings)
     assert (choice.engine, choice.device, choice.precision) == ("onnx", "cpu", "fp32")
@@ -177,7 +175,7 @@ def test_named_settings_are_taken_as_they_are(model: InstalledModel) -> None:
     ("device", "engine"), [("cuda", "onnx"), ("coreml", "onnx"), ("gpu", "openvino"),
                            ("npu", "openvino")],
 )  # fmt: skip
-def test_a_device_brings_its_engine(device: str, engine: str, model: InstalledModel) -> None:
+def test_a_device_brings_its_engine(device: str, engine: str, model: ImageModel) -> None:
     assert choose(model, settings=ModelSettings(device=device)).engine == engine
 
 
@@ -191,14 +189,14 @@ def test_a_device_brings_its_engine(device: str, engine: str, model: InstalledMo
     ],
 )
 def test_settings_that_cannot_be_met_are_refused_with_a_remedy(
-    settings: ModelSettings, model: InstalledModel
+    settings: ModelSettings, model: ImageModel
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         choose(model, settings=settings)
     assert caught.value.remedy
 
 
-def test_probe_photos_are_prepared_as_the_model_asks(model: InstalledModel) -> None:
+def test_probe_photos_are_prepared_as_the_model_asks(model: ImageModel) -> None:
     preprocess = msgspec.structs.replace(model.manifest.preprocess, size=64)
     tensors = probe_tensors(preprocess)
     assert 12 <= len(tensors) <= 16

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from safetensors.numpy import save
 
-from skerry.models.catalogue import CatalogueEntry
+from skerry.models.catalogue import ImageEntry
 from skerry.models.manifest import Source
 from skerry.models.presets import preset, resized
 
@@ -104,13 +104,12 @@ def tiny_weights() -> bytes:
     return save(random_resnet(18, width=4, classes=1000))
 
 
-def url_entry(url: str, data: bytes) -> CatalogueEntry:
+def url_entry(url: str, data: bytes) -> ImageEntry:
     """A catalogue entry for `data` at `url`."""
     digest = hashlib.sha256(data).hexdigest()
     source = Source(kind="url", location=url, sha256=digest)
-    return CatalogueEntry(
+    return ImageEntry(
         name="tiny",
-        task="image-classification",
         source=source,
         preprocess=resized(preset("imagenet-224"), SIZE),
         labels="imagenet-1k",
@@ -120,7 +119,7 @@ def url_entry(url: str, data: bytes) -> CatalogueEntry:
     )
 
 
-def wheel_entry(data: bytes) -> CatalogueEntry:
+def wheel_entry(data: bytes) -> ImageEntry:
     """A catalogue entry for `data` inside the wheel that `make_wheel` makes."""
     source = Source(
         kind="wheel",

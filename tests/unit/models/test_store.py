@@ -30,7 +30,7 @@ from skerry.errors import (
     StorageFull,
 )
 from skerry.models.catalogue import CatalogueEntry
-from skerry.models.manifest import InstalledModel
+from skerry.models.manifest import ImageModel
 from skerry.models.presets import preset, resized
 from skerry.models.progress import Progress
 from skerry.models.store import ModelStore
@@ -63,17 +63,16 @@ def store_of(folder: Path, *entries: CatalogueEntry) -> ModelStore:
     return ModelStore(folder, known={entry.name: entry for entry in entries})
 
 
-def add(store: ModelStore, path: Path, name: str = "mine") -> InstalledModel:
+def add(store: ModelStore, path: Path, name: str = "mine") -> ImageModel:
     return store.add(
         path,
         name=name,
-        task="image-classification",
         labels=LABELS,
         preprocess=resized(preset("imagenet-224"), SIZE),
     )
 
 
-def run(model: InstalledModel, batch: np.ndarray, precision: str = "fp32") -> list[np.ndarray]:
+def run(model: ImageModel, batch: np.ndarray, precision: str = "fp32") -> list[np.ndarray]:
     manifest = model.manifest
     variant = manifest.variant(precision)
     assert variant is not None
@@ -305,7 +304,6 @@ def test_spaces_differ_with_weights_and_preparation_and_not_without(tmp_path: Pa
         model = store_of(tmp_path / f"models{index}").add(
             path,
             name="mine",
-            task="image-classification",
             labels=LABELS,
             preprocess=resized(preset("imagenet-224"), size),
         )
@@ -360,7 +358,7 @@ def test_what_is_not_installed_says_how_to_get_it(tmp_path: Path) -> None:
     assert "tiny" in caught.value.remedy
 
 
-def quantised(model: InstalledModel, path: Path, *, seed: int) -> Path:
+def quantised(model: ImageModel, path: Path, *, seed: int) -> Path:
     """Another graph with the model's input and outputs, as a quantiser would give."""
     variant = model.manifest.variants[0]
     graph = onnx.load(model.path(variant))

@@ -13,13 +13,12 @@ from skerry.errors import DeadlineExceeded, StoreUnavailable
 from skerry.inference.base import Engine, EngineInfo, Submitted
 from skerry.kv.memory import MemoryStore
 from skerry.metrics import Metrics
-from skerry.models.manifest import Manifest, Preprocess, Source
+from skerry.models.manifest import ImageManifest, Preprocess, Source
 from skerry.pipelines.features import Decoder, FeatureExtractor, Features, rank
 from skerry.pipelines.stages import Stages
 
-MANIFEST = Manifest(
+MANIFEST = ImageManifest(
     name="tiny",
-    task="image-classification",
     architecture="none",
     preprocess=Preprocess(8, "stretch", "bilinear", (0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
     labels=("a", "b", "c"),

@@ -7,7 +7,7 @@ import msgspec
 from skerry.api.bodies import read_json
 from skerry.api.contract import Answer, Exchange, Route, json_answer
 from skerry.api.native.jobs import JobAnswer, job_json
-from skerry.models.manifest import InstalledModel
+from skerry.models.manifest import AnyModel, labels_of, space_of
 
 
 class VariantJson(msgspec.Struct):
@@ -60,8 +60,9 @@ async def use_model(exchange: Exchange) -> Answer:
     return json_answer(JobAnswer(job_json(job)), status=202)
 
 
-def _shape(model: InstalledModel, default: str) -> ModelJson:
+def _shape(model: AnyModel, default: str) -> ModelJson:
     manifest = model.manifest
+    space, size = space_of(manifest)
     variants = [
         VariantJson(v.precision, v.bytes, v.agreement, v.cosine, v.passed)
         for v in manifest.variants
@@ -70,9 +71,9 @@ def _shape(model: InstalledModel, default: str) -> ModelJson:
         name=manifest.name,
         task=manifest.task,
         license=manifest.license,
-        embedding_size=manifest.embedding_size,
-        labels=len(manifest.labels),
-        space=manifest.space,
+        embedding_size=size,
+        labels=len(labels_of(manifest)),
+        space=space,
         default=manifest.name == default,
         variants=variants,
         card=manifest.card,
