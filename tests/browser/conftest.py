@@ -48,6 +48,8 @@ def open_console(browser: sync_api.Browser, problems: Problems) -> Iterator[Open
         context.set_default_timeout(WAIT_MS)
         page = context.new_page()
         problems.watch(page)
+        # Heard from the start: asked for only when a test waits, Chromium may learn it too late.
+        page.on("filechooser", lambda _: None)
         page.goto(f"{url}/console{f'#/{view}' if view else ''}")
         return page
 

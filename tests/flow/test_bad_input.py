@@ -115,7 +115,7 @@ def test_every_mode_of_pixels_is_read_as_the_colours_it_shows(client: httpx.Clie
     grey = image.convert("L")
     wide = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
     plain, plain_grey = vector(client, encoded(image, "PNG")), vector(client, encoded(grey, "PNG"))
-    assert cosine(vector(client, encoded(image.convert("CMYK"), "JPEG", quality=95)), plain) > 0.9
+    assert cosine(vector(client, encoded(image.convert("CMYK"), "JPEG", quality=95)), plain) > 0.8
     assert cosine(vector(client, encoded(wide, "PNG")), plain_grey) > 0.999
     assert cosine(vector(client, encoded(image.convert("RGBA"), "PNG")), plain) > 0.999
     assert cosine(vector(client, encoded(grey.convert("LA"), "PNG")), plain_grey) > 0.999
