@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TypeVar
@@ -13,7 +13,6 @@ from typing import TypeVar
 import msgspec
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.types import Message
 
 from skerry.api.contract import Exchange
 from skerry.errors import (
@@ -26,9 +25,12 @@ from skerry.errors import (
 
 IDLE_S = 15.0
 TOTAL_S = 120.0
+# Moving a timer costs as much as taking a chunk, so it is moved by no less than this.
+IDLE_STEP_S = 0.5
 MAX_FILES = 1000
 MAX_FIELD_BYTES = 1 << 20
 T = TypeVar("T")
+Chunks = AsyncGenerator[bytes, None]
 
 
 class BodyIncomplete(SkerryError):
@@ -73,37 +75,9 @@ def content_type(exchange: Exchange) -> str:
     return raw.partition(";")[0].strip().lower()
 
 
-async def chunks(exchange: Exchange) -> AsyncGenerator[bytes, None]:
-    """The body as it arrives; PayloadTooLarge or Overloaded before too much is held."""
-    limit = exchange.node.settings.limits.max_body_bytes
-    declared = exchange.headers.get(b"content-length", b"")
-    if declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit)
-    end = asyncio.get_running_loop().time() + TOTAL_S
-    received = 0
-    while True:
-        message = await _receive(exchange, end=end)
-        body = message.get("body", b"")
-        received += len(body)
-        if received > limit:
-            raise _too_large(limit)
-        # What was promised and not sent is not held: promises cost a client nothing.
-        exchange.hold(received)
-        if body:
-            yield body
-        if not message.get("more_body"):
-            # The deadline is for our work: a client on a slow line has time of its own.
-            exchange.restart_deadline()
-            return
-
-
 async def read_body(exchange: Exchange) -> bytes:
     """The whole body."""
-    # Grows in place and hands its memory over: joining parts would hold the body twice.
-    buffer = BytesIO()
-    async for part in chunks(exchange):
-        buffer.write(part)
-    return buffer.getvalue()
+    return await _in_time(exchange, _joined)
 
 
 async def read_json(exchange: Exchange, shape: type[T]) -> T:
@@ -127,15 +101,19 @@ def parse_json(data: bytes, shape: type[T]) -> T:
 async def read_form(exchange: Exchange) -> Form:
     """A multipart/form-data body; parts named `file`, or with a filename, are files."""
     headers = Headers(raw=list(exchange.headers.items()))
-    parser = _InMemoryParser(
-        headers,
-        chunks(exchange),
-        max_files=MAX_FILES,
-        max_fields=100,
-        max_part_size=MAX_FIELD_BYTES,
-    )
+
+    def parsed(chunks: Chunks) -> Awaitable[FormData]:
+        parser = _InMemoryParser(
+            headers,
+            chunks,
+            max_files=MAX_FILES,
+            max_fields=100,
+            max_part_size=MAX_FIELD_BYTES,
+        )
+        return parser.parse()
+
     try:
-        form = await parser.parse()
+        form = await _in_time(exchange, parsed)
     except MultiPartException as error:
         raise BadRequest(f"The multipart body is broken: {error.message}") from None
     except (KeyError, ValueError, LookupError) as error:
@@ -187,16 +165,53 @@ def require_form(exchange: Exchange) -> None:
         )
 
 
-async def _receive(exchange: Exchange, *, end: float) -> Message:
-    loop = asyncio.get_running_loop()
+async def _in_time(exchange: Exchange, read: Callable[[Chunks], Awaitable[T]]) -> T:
+    """What `read` makes of the body; BodyIncomplete when it stops arriving."""
     try:
-        async with asyncio.timeout_at(min(end, loop.time() + IDLE_S)):
-            message = await exchange.receive()
+        async with asyncio.timeout(IDLE_S) as patience:
+            return await read(_chunks(exchange, patience))
     except TimeoutError:
         raise BodyIncomplete("The body stopped arriving.", remedy="Send it again.") from None
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    return message
+
+
+async def _chunks(exchange: Exchange, patience: asyncio.Timeout) -> Chunks:
+    """The body as it arrives; PayloadTooLarge or Overloaded before too much is held."""
+    limit = exchange.node.settings.limits.max_body_bytes
+    declared = exchange.headers.get(b"content-length", b"")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + IDLE_S
+    end = until - IDLE_S + TOTAL_S
+    received = 0
+    while True:
+        message = await exchange.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        body = message.get("body", b"")
+        received += len(body)
+        if received > limit:
+            raise _too_large(limit)
+        # What was promised and not sent is not held: promises cost a client nothing.
+        exchange.hold(received)
+        if body:
+            yield body
+        if not message.get("more_body"):
+            # The deadline is for our work: a client on a slow line has time of its own.
+            exchange.restart_deadline()
+            return
+        longer = min(end, loop.time() + IDLE_S)
+        if longer - until >= IDLE_STEP_S:
+            until = longer
+            patience.reschedule(until)
+
+
+async def _joined(chunks: Chunks) -> bytes:
+    # Grows in place and hands its memory over: joining parts would hold the body twice.
+    buffer = BytesIO()
+    async for part in chunks:
+        buffer.write(part)
+    return buffer.getvalue()
 
 
 async def _as_form(form: FormData) -> Form:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 ORDER = ("cache", "decode", "queue", "inference", "store", "search", "metadata")
 
@@ -22,14 +20,9 @@ class Stages:
         """Count `seconds` more for `stage`."""
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        """Count the time of the block for `stage`, errors included."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add(stage, time.perf_counter() - began)
+    def measure(self, stage: str) -> Measured:
+        """Count the time of the `with` block for `stage`, errors included."""
+        return Measured(self, stage)
 
     def ms(self, *stages: str) -> float:
         """Milliseconds of these stages together, rounded to microseconds."""
@@ -44,3 +37,19 @@ class Stages:
         seconds = self.seconds
         parts = [f"{name};dur={1e3 * seconds[name]:.3f}" for name in ORDER if name in seconds]
         return ", ".join([*parts, f"total;dur={self.total_ms()}"])
+
+
+class Measured:
+    """A block whose time counts for a stage: a class, as it costs a third of a generator."""
+
+    __slots__ = ("_began", "_stage", "_stages")
+
+    def __init__(self, stages: Stages, stage: str) -> None:
+        self._stages = stages
+        self._stage = stage
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._stages.add(self._stage, time.perf_counter() - self._began)
