@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections import deque
 from pathlib import Path
@@ -26,11 +25,10 @@ from skerry.vectors.wire import (
 )
 from skerry.workers.child import Channel, open_channel
 from skerry.workers.frames import Frame
+from skerry.workers.priority import give_way
 
 MAX_THOROUGH = 16
 CALLS_A_TURN = 16
-BUILD_NICENESS = 10
-AUTOGROUP = Path("/proc/self/autogroup")
 NO_ANSWER = b""
 
 
@@ -128,7 +126,7 @@ class Server:
 
 
 def _build(call: Build) -> None:
-    _give_way()
+    give_way()
     folder = Path(call.folder)
     shard, discarded = open_shard(folder, call.spec, call.tuning)
     if discarded:
@@ -137,13 +135,6 @@ def _build(call: Build) -> None:
     shard.close()
     # The engine syncs what it wrote, not what was copied.
     sync_tree(folder)
-
-
-def _give_way() -> None:
-    os.nice(BUILD_NICENESS)
-    # Linux may weigh whole sessions, and this process has its own: then only that one counts.
-    if AUTOGROUP.exists():
-        AUTOGROUP.write_text(str(BUILD_NICENESS))
 
 
 def main() -> None:

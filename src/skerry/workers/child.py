@@ -11,7 +11,7 @@ import sys
 from collections import deque
 
 from skerry.errors import SkerryError
-from skerry.workers.frames import ANSWER, ERROR, HEADER, Frame, Splitter, encode_error
+from skerry.workers.frames import ANSWER, ERROR, HEADER, PART, Frame, Splitter, encode_error
 
 PR_SET_PDEATHSIG = 1
 READ_BYTES = 1 << 18
@@ -27,7 +27,11 @@ class Channel:
         self._frames: deque[Frame] = deque()
 
     def receive(self, *, wait: bool) -> Frame | None:
-        """The next call; None when none stands ready and `wait` is false, or at the end."""
+        """The next call; None when none stands ready and `wait` is false, or at the end.
+
+        A frame of kind CANCEL carries the id of a call whose caller has gone: only calls made
+        by `Worker.stream` are cancelled, and they too end with `answer` or `fail`.
+        """
         while not self._frames and not self.closed:
             if not wait and not select.select([self._socket], [], [], 0)[0]:
                 return None
@@ -37,6 +41,10 @@ class Channel:
     def answer(self, call_id: int, body: bytes) -> None:
         """Answer the call."""
         self._send(HEADER.pack(len(body), call_id, ANSWER) + body)
+
+    def part(self, call_id: int, body: bytes) -> None:
+        """Send a piece of the call's answer; an empty one only says that work goes on."""
+        self._send(HEADER.pack(len(body), call_id, PART) + body)
 
     def fail(self, call_id: int, error: SkerryError) -> None:
         """Answer the call with an error, raised where the call was made."""

@@ -15,6 +15,10 @@ MAX_BODY_BYTES = 1 << 30
 CALL = 0
 ANSWER = 1
 ERROR = 2
+PART = 3
+"""A piece of an answer; ANSWER or ERROR ends it."""
+CANCEL = 4
+"""From the node: whoever made the call has gone. The worker still answers it."""
 
 
 class Frame(NamedTuple):

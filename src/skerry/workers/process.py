@@ -7,14 +7,24 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Self, cast
 
 from skerry.errors import Overloaded, ServiceUnavailable
-from skerry.workers.frames import ANSWER, CALL, HEADER, Frame, Splitter, decode_error
+from skerry.workers.frames import (
+    ANSWER,
+    CALL,
+    CANCEL,
+    HEADER,
+    PART,
+    Frame,
+    Splitter,
+    decode_error,
+)
+from skerry.workers.streams import StreamedCall
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +88,16 @@ class Worker:
         if self._reason or self._link.closed.done():
             raise self._gone_error()
         return await self._link.call(body, limit_s=limit_s)
+
+    def stream(self, body: bytes, *, limit_s: float) -> AsyncGenerator[bytes, None]:
+        """Send `body` and give the pieces of its answer as they come, at last the answer's body.
+
+        Raises as `call` does; `limit_s` bounds the silence between two pieces. Closing the
+        iterator tells the worker that nobody waits any more.
+        """
+        if self._reason or self._link.closed.done():
+            raise self._gone_error()
+        return self._link.stream(body, limit_s=limit_s)
 
     async def gone(self) -> str:
         """Wait until the process has ended; why it did."""
@@ -159,7 +179,7 @@ class _Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self._ids = count()
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, _Call | StreamedCall] = {}
         self._splitter = Splitter()
         self._transport: asyncio.WriteTransport | None = None
         self._finishing = False
@@ -178,18 +198,38 @@ class _Link(asyncio.Protocol):
             self.closed.set_result(None)
 
     async def call(self, body: bytes, *, limit_s: float) -> bytes:
+        call = _Call(self._loop.create_future(), self._loop.time() + limit_s)
+        self._send_call(call, body)
+        return await call.answer
+
+    async def stream(self, body: bytes, *, limit_s: float) -> AsyncGenerator[bytes, None]:
+        call = StreamedCall(limit_s=limit_s)
+        call_id = self._send_call(call, body)
+        try:
+            async with aclosing(call.pieces()) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            if not call.answer.done():
+                self._abandon(call_id, call)
+
+    def _send_call(self, call: _Call | StreamedCall, body: bytes) -> int:
         if self._finishing:
             raise self._spec.gone(f"The {self._spec.name} worker is stopping.", retry_after_s=1)
         if len(self._calls) >= self._spec.max_pending:
             raise Overloaded(f"The {self._spec.name} worker has too much to do.", retry_after_s=1)
         call_id = next(self._ids) % CALL_ID_LIMIT
-        answer: asyncio.Future[bytes] = self._loop.create_future()
         # A call stays counted until its answer comes, even when its caller has given up:
         # the worker has it to do all the same.
-        self._calls[call_id] = _Call(answer, self._loop.time() + limit_s)
+        self._calls[call_id] = call
         assert self._transport is not None
         self._transport.writelines((HEADER.pack(len(body), call_id, CALL), body))
-        return await answer
+        return call_id
+
+    def _abandon(self, call_id: int, call: StreamedCall) -> None:
+        call.abandon()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(HEADER.pack(0, call_id, CANCEL))
 
     def finish(self) -> None:
         self._finishing = True
@@ -206,6 +246,9 @@ class _Link(asyncio.Protocol):
         return any(call.until < now for call in self._calls.values())
 
     def _settle(self, frame: Frame) -> None:
+        if frame.kind == PART:
+            self._extend(frame)
+            return
         call = self._calls.pop(frame.call_id, None)
         if call is None or call.answer.done():
             return
@@ -213,6 +256,11 @@ class _Link(asyncio.Protocol):
             call.answer.set_result(frame.body)
         else:
             call.answer.set_exception(decode_error(frame.body))
+
+    def _extend(self, frame: Frame) -> None:
+        call = self._calls.get(frame.call_id)
+        if isinstance(call, StreamedCall):
+            call.add(frame.body)
 
     def _finish_when_idle(self) -> None:
         if self._finishing and not self._calls and self._transport is not None:
