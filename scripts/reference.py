@@ -141,7 +141,7 @@ def _bodies(operation: dict[str, Any]) -> Iterator[str]:
 def _shape(answer: dict[str, Any]) -> str:
     for kind, content in answer.get("content", {}).items():
         name = content["schema"].get("$ref", "").rpartition("/")[2]
-        return f"`{name or kind}`" if name != "ErrorAnswer" else ""
+        return f"`{name or kind}`" if not name.endswith("ErrorAnswer") else ""
     return ""
 
 

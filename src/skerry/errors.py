@@ -30,6 +30,16 @@ class BadRequest(SkerryError):
     code, status = "bad_request", 400
 
 
+class FieldRefused(BadRequest):
+    """A field of the request whose value cannot be used, or that is not supported here."""
+
+    code = "field_refused"
+
+    def __init__(self, message: str, *, field: str, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.field = field
+
+
 class UnknownField(BadRequest):
     """A query parameter or a JSON field that this path does not know."""
 

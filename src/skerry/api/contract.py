@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
@@ -12,11 +12,13 @@ from starlette.types import Receive, Scope
 
 from skerry.api.intake import Intake
 from skerry.auth.keys import Key
+from skerry.errors import SkerryError
 from skerry.node import Node
 from skerry.pipelines.stages import Stages
 
 Access = Literal["public", "read", "infer", "write", "admin"]
 BodyForm = Literal["image", "images", "json"]
+Dialect = Literal["native", "openai", "tei"]
 
 
 @dataclass(slots=True)
@@ -79,7 +81,23 @@ class FileAnswer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-Handler = Callable[[Exchange], Awaitable[Answer | FileAnswer]]
+@dataclass(slots=True)
+class StreamAnswer:
+    """Chunks sent as they are made; `chunks` is closed at once when the client goes away.
+
+    What fails before the first chunk fails in the handler, and is answered with its status.
+    """
+
+    chunks: AsyncGenerator[bytes, None]
+    failed: Callable[[SkerryError], bytes]
+    """The last chunk of a stream that failed."""
+    media_type: str = "text/event-stream"
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+AnyAnswer = Answer | FileAnswer | StreamAnswer
+Handler = Callable[[Exchange], Awaitable[AnyAnswer]]
 
 
 class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -104,6 +122,8 @@ class Route:
     """Type of the JSON by status; a string names another media type; None: no body."""
     errors: tuple[int, ...] = ()
     """Error statuses beyond those that every route may answer."""
+    errors_as: Dialect = "native"
+    """The protocol in whose shape errors are answered."""
 
 
 def json_answer(value: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Answer:

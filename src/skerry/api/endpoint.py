@@ -13,10 +13,11 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from skerry.api.bodies import ClientGone
-from skerry.api.contract import Answer, Exchange, FileAnswer, Route
+from skerry.api.contract import Answer, AnyAnswer, Exchange, FileAnswer, Route, StreamAnswer
 from skerry.api.faults import clean, error_answer, internal_error
 from skerry.api.guard import authorise
 from skerry.api.intake import Intake
+from skerry.api.streaming import send_stream
 from skerry.errors import (
     BadRequest,
     MethodNotAllowed,
@@ -45,6 +46,7 @@ class Endpoint:
         if "GET" in self._routes:
             self._routes.setdefault("HEAD", self._routes["GET"])
         self._label = routes[0].path
+        self._errors_as = routes[0].errors_as
         self._traffic = node.traffic
         self._requests = {
             route.method: {
@@ -71,38 +73,62 @@ class Endpoint:
         status = 499
         try:
             answer = await self._answer(exchange)
-            status = await send_answer(answer, exchange, send)
+            if isinstance(answer, StreamAnswer):
+                await self._stream(answer, exchange, send)
+                status = answer.status
+            else:
+                status = await send_answer(answer, exchange, send)
         except ClientGone:
             log.debug("client gone request_id=%s", exchange.request_id)
         finally:
             self._intake.give_back(exchange.held_bytes)
             self._count(scope["method"], status, time.perf_counter() - began, exchange)
 
-    async def _answer(self, exchange: Exchange) -> Answer | FileAnswer:
+    async def _answer(self, exchange: Exchange) -> AnyAnswer:
         try:
             route = self._routes.get(exchange.scope["method"])
             if route is None:
-                allow = ", ".join(sorted(self._routes))
-                return _with_allow(exchange, allow)
+                return self._not_allowed(exchange)
             exchange.key = authorise(exchange, route.access)
             exchange.query = parse_query(exchange.scope["query_string"], route)
             return await route.handler(exchange)
-        except SkerryError as error:
-            if error.status >= 500:
-                log.warning(
-                    "%s: %s", error.code, error.message,
-                    extra={"fields": {"request_id": exchange.request_id}},
-                )  # fmt: skip
-            return self._failed(error, exchange)
         except ClientGone:
             raise
-        except Exception:  # A bug: the client gets a clean 500, the log the traceback.
-            log.exception("Unhandled error, request_id=%s", exchange.request_id)
-            return self._failed(internal_error(), exchange)
+        except Exception as error:  # Told to the client in its protocol's shape.
+            return self._failed(self._told(error, exchange), exchange)
+
+    async def _stream(self, answer: StreamAnswer, exchange: Exchange, send: Send) -> None:
+        headers = _headers(answer, exchange, length=None)
+        await send_stream(
+            answer, exchange, send, headers=headers,
+            told=lambda error: self._told(error, exchange),
+        )  # fmt: skip
+
+    def _told(self, error: Exception, exchange: Exchange) -> SkerryError:
+        """Log and count what failed; what the client may know of it."""
+        if not isinstance(error, SkerryError):
+            # A bug: the client gets a clean 500, the log the traceback.
+            log.error("Unhandled error, request_id=%s", exchange.request_id, exc_info=error)
+            error = internal_error()
+        elif error.status >= 500:
+            log.warning(
+                "%s: %s", error.code, error.message,
+                extra={"fields": {"request_id": exchange.request_id}},
+            )  # fmt: skip
+        self._node.metrics.errors.labels(self._label, error.code).inc()
+        return error
 
     def _failed(self, error: SkerryError, exchange: Exchange) -> Answer:
-        self._node.metrics.errors.labels(self._label, error.code).inc()
-        return error_answer(error, exchange.request_id)
+        return error_answer(error, exchange.request_id, shape=self._errors_as)
+
+    def _not_allowed(self, exchange: Exchange) -> Answer:
+        allow = ", ".join(sorted(self._routes))
+        error = MethodNotAllowed(
+            f"{clean(exchange.scope['method'])[:20]} is not allowed here.", remedy=f"Use {allow}."
+        )
+        answer = self._failed(error, exchange)
+        answer.headers["allow"] = allow
+        return answer
 
     def _count(self, method: str, status: int, elapsed_s: float, exchange: Exchange) -> None:
         counted = self._requests.get(method, {}).get(status)
@@ -166,15 +192,6 @@ def _convert(values: dict[str, object], route: Route) -> msgspec.Struct:
         raise BadRequest(f"A query parameter is wrong: {clean(error)}.") from None
 
 
-def _with_allow(exchange: Exchange, allow: str) -> Answer:
-    error = MethodNotAllowed(
-        f"{clean(exchange.scope['method'])[:20]} is not allowed here.", remedy=f"Use {allow}."
-    )
-    answer = error_answer(error, exchange.request_id)
-    answer.headers["allow"] = allow
-    return answer
-
-
 async def send_answer(answer: Answer | FileAnswer, exchange: Exchange, send: Send) -> int:
     """Send with the headers every answer carries; the status that went out."""
     if isinstance(answer, FileAnswer):
@@ -190,12 +207,11 @@ async def send_answer(answer: Answer | FileAnswer, exchange: Exchange, send: Sen
 
 
 def _headers(
-    answer: Answer | FileAnswer, exchange: Exchange, length: int
+    answer: AnyAnswer, exchange: Exchange, length: int | None
 ) -> list[tuple[bytes, bytes]]:
-    body_headers = [
-        (b"content-type", answer.media_type.encode()),
-        (b"content-length", str(length).encode()),
-    ]
+    body_headers = [(b"content-type", answer.media_type.encode())]
+    if length is not None:
+        body_headers.append((b"content-length", str(length).encode()))
     headers = [] if answer.status in (204, 304) else body_headers
     headers += [*SECURITY_HEADERS, (b"x-request-id", exchange.request_id.encode())]
     headers += ((name.encode(), value.encode("latin-1")) for name, value in answer.headers.items())

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from skerry import __version__
-from skerry.api.contract import Answer, Exchange, Route
-from skerry.api.faults import ErrorAnswer
+from skerry.api.contract import Answer, Dialect, Exchange, Route
+from skerry.api.faults import ErrorAnswer, OpenAIErrorAnswer, TeiErrorAnswer
 
 TEMPLATE = "#/components/schemas/{name}"
 ERRORS = {
@@ -23,8 +23,15 @@ ERRORS = {
     415: "The body has a form this path does not read.",
     416: "The range lies outside the file.",
     422: "Well-formed, but refused by the model.",
+    424: "The model does something else.",
+    429: "Overloaded; see Retry-After.",
     503: "Overloaded or a part is not ready; see Retry-After.",
     507: "The disk is full; nothing was stored.",
+}
+ERROR_SHAPES: dict[Dialect, type[msgspec.Struct]] = {
+    "native": ErrorAnswer,
+    "openai": OpenAIErrorAnswer,
+    "tei": TeiErrorAnswer,
 }
 BINARY = {"type": "string", "format": "binary"}
 FILE_FORM = {
@@ -103,7 +110,7 @@ def document(spoken: list[Route]) -> dict[str, Any]:
 
 
 def _schemas(spoken: list[Route]) -> tuple[dict[Any, Any], dict[str, Any]]:
-    wanted: dict[Any, None] = {ErrorAnswer: None}
+    wanted: dict[Any, None] = dict.fromkeys(ERROR_SHAPES.values())
     for route in spoken:
         wanted[route.query] = None
         if route.body_type:
@@ -193,7 +200,7 @@ def _responses(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     for status in sorted(errors - set(route.answers)):
         responses[str(status)] = {
             "description": ERRORS[status],
-            "content": {"application/json": {"schema": schemas[ErrorAnswer]}},
+            "content": {"application/json": {"schema": schemas[ERROR_SHAPES[route.errors_as]]}},
         }
     return responses
 
