@@ -9,13 +9,22 @@ from starlette.routing import BaseRoute, Router
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from skerry.api import openai, ops
+from skerry.api import openai, ops, tei
 from skerry.api.console.routes import ROUTES as CONSOLE_ROUTES
 from skerry.api.contract import Exchange, Route
 from skerry.api.endpoint import Endpoint, request_id, send_answer
 from skerry.api.faults import clean, error_answer
 from skerry.api.intake import Intake
-from skerry.api.native import images, jobs, keys, models, recognize, status
+from skerry.api.native import (
+    classify,
+    generate,
+    images,
+    jobs,
+    keys,
+    models,
+    recognize,
+    status,
+)
 from skerry.api.openapi import openapi_route
 from skerry.auth.hosts import check_host
 from skerry.errors import NotFound, SkerryError
@@ -32,7 +41,10 @@ def routes() -> list[Route]:
         *jobs.ROUTES,
         *models.ROUTES,
         *keys.ROUTES,
+        *classify.ROUTES,
+        *generate.ROUTES,
         *openai.ROUTES,
+        *tei.ROUTES,
         *CONSOLE_ROUTES,
     ]
     return [*spoken, openapi_route(spoken)]
@@ -59,16 +71,20 @@ class HostCheck:
     def __init__(self, app: ASGIApp, node: Node) -> None:
         self._app = app
         self._node = node
+        # Nearly all requests name the same host: it is not looked at again.
+        self._accepted = b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 403."""
         if scope["type"] == "http":
             host = next((v for k, v in scope["headers"] if k == b"host"), b"")
-            try:
-                check_host(host.decode("latin-1"), self._node.host_rules)
-            except SkerryError as error:
-                await _refuse(self._node, scope, receive, send, error)
-                return
+            if host != self._accepted or not host:
+                try:
+                    check_host(host.decode("latin-1"), self._node.host_rules)
+                except SkerryError as error:
+                    await _refuse(self._node, scope, receive, send, error)
+                    return
+                self._accepted = host
         await self._app(scope, receive, send)
 
 

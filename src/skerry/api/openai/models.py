@@ -1,4 +1,4 @@
-"""The OpenAI protocol: `GET /v1/models`."""
+"""`GET /v1/models`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _shape(model: AnyModel) -> ModelObject:
 
 ROUTES = [
     Route("GET", "/v1/models", "read", list_models, "The installed models (OpenAI).",
-          answers={200: ModelList}),
+          answers={200: ModelList}, errors_as="openai"),
     Route("GET", "/v1/models/{model}", "read", get_model, "One installed model (OpenAI).",
-          answers={200: ModelObject}, errors=(404,)),
+          answers={200: ModelObject}, errors=(404,), errors_as="openai"),
 ]  # fmt: skip
