@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from skerry.errors import MemoryLimitReached
 
 SHARE_OF_MACHINE = 0.8
 MIB = 1 << 20
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 Unload = Callable[[], Awaitable[bool]]
 """Frees the model that was idle longest; False when none is idle."""
@@ -54,8 +56,7 @@ def machine_bytes() -> int:
     """Memory of this machine, or what a control group leaves this process of it."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
-        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
-            bound = file.read().strip()
+        bound = CGROUP_LIMIT.read_text("ascii").strip()
     except OSError:
         return physical
     return min(physical, int(bound)) if bound.isdigit() else physical
