@@ -26,6 +26,11 @@ BACKENDS: dict[str, dict[str, tuple[str, str]]] = {
         "openvino": ("skerry.inference.openvino:OpenVinoEngine", "skerry"),
         "onnx": ("skerry.inference.onnx:OnnxEngine", "skerry"),
     },
+    "generation": {
+        "openvino": ("skerry.generation.openvino:OpenVinoGenerator", "skerry"),
+        "llamacpp": ("skerry.generation.llamacpp:LlamaCppGenerator", "skerry"),
+        "remote": ("skerry.generation.remote:RemoteGenerator", "skerry"),
+    },
 }
 
 

@@ -101,6 +101,8 @@ class GenerationSettings(msgspec.Struct, forbid_unknown_fields=True):
     """Base URL of an OpenAI-compatible server (`.../v1`), with `type = "remote"`."""
     api_key: str = ""
     """Its key."""
+    model: str = ""
+    """Name of the model at `url`; empty: the first that the server lists."""
     deadline_s: float = 300.0
     """How long one answer may take; `limits.deadline_s` bounds the wait for a slot."""
 

@@ -29,6 +29,7 @@ from skerry.generation.llamacpp_server import LlamaServer, refusal
 from skerry.generation.openai_wire import StreamReader, is_chat, request_body
 from skerry.generation.restarts import Restarts
 from skerry.metrics import Metrics
+from skerry.models.gguf import read_gguf
 from skerry.models.manifest import ChatModel
 
 log = logging.getLogger(__name__)
@@ -160,6 +161,8 @@ class LlamaCppGenerator:
         self._restarts.check()
         began = time.perf_counter()
         try:
+            # llama.cpp trusts a file further than one may trust a download.
+            await asyncio.to_thread(read_gguf, self._file)
             server = await LlamaServer.start(
                 self._file,
                 slots=self.info.slots,
