@@ -15,11 +15,9 @@ SESSION_COOKIE = "skerry_session"
 def authorise(exchange: Exchange, access: Access) -> Key | None:
     """The caller's key, None where none is needed; Unauthorized or Forbidden otherwise."""
     secret = header_secret(exchange)
-    if secret is None:
+    if secret is None and (origin := _text(exchange, b"origin")):
         # Without a key in a header it may be a browser acting for a foreign page.
-        check_origin(
-            _text(exchange, b"origin"), host=_text(exchange, b"host"), method=_method(exchange)
-        )
+        check_origin(origin, host=_text(exchange, b"host"), method=_method(exchange))
     if access == "public":
         return None
     if exchange.node.is_open:

@@ -41,6 +41,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _header_bytes = 0
+    _in_headers = False
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock for the first request's headers."""
@@ -62,17 +63,20 @@ class BoundedHttp(HttpToolsProtocol):
         if self._deadline is not None:
             self._header_bytes += len(data)
         super().data_received(data)
+        if self._in_headers and self._deadline is None:
+            # Most headers come whole, and need no clock.
+            self._await_headers()
         if self._deadline is not None and self._header_bytes > MAX_HEADER_BYTES:
             self._reject(b"431 Request Header Fields Too Large")
 
     def on_message_begin(self) -> None:
         """A request begins on this connection."""
         super().on_message_begin()
-        if self._deadline is None:
-            self._await_headers()
+        self._in_headers = True
 
     def on_headers_complete(self) -> None:
         """The headers are here: the body has its own bounds."""
+        self._in_headers = False
         self._disarm()
         size = sum(len(name) + len(value) for name, value in self.headers) + len(self.url)
         if size > MAX_HEADER_BYTES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from skerry.inference.base import EngineInfo
 from skerry.models.manifest import ImageManifest
@@ -13,8 +13,7 @@ from skerry.pipelines.tags import NEIGHBOURS, Neighbour, SuggestedTag, suggest_t
 from skerry.sql.images import Label
 
 
-@dataclass(frozen=True, slots=True)
-class Recognition:
+class Recognition(msgspec.Struct, frozen=True):
     """What `recognize` found; `features.embedding` is the feature vector."""
 
     labels: list[Label]

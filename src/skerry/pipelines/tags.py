@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -23,8 +22,7 @@ class Neighbour(msgspec.Struct, frozen=True):
     tags: dict[str, TagValue]
 
 
-@dataclass(frozen=True, slots=True)
-class SuggestedTag:
+class SuggestedTag(msgspec.Struct, frozen=True):
     """A tag the neighbours carry; `confidence` in 0..1, `votes` counts those who carry it."""
 
     name: str

@@ -21,8 +21,7 @@ COLUMNS = (
 QUALIFIED = ", ".join(f"images.{name}" for name in COLUMNS.split(", "))
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(msgspec.Struct, frozen=True):
     """A class the model gave an image, its index among the model's labels, its probability."""
 
     label: str
