@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,8 +31,7 @@ RANKED = 100  # labels kept of each answer; more than anybody reads, less than a
 HEADER = struct.Struct("<II")
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
+class Features(msgspec.Struct, frozen=True):
     """What an engine gave for one image.
 
     `embedding`: float32 (d,), L2-normalised; `indices` int32 and `probabilities` float32, both
@@ -61,8 +61,7 @@ class Features:
         return cls(embedding, indices, np.frombuffer(data, np.float32, ranked, offset))
 
 
-@dataclass(frozen=True, slots=True)
-class Extraction:
+class Extraction(msgspec.Struct, frozen=True):
     """Features and how they were come by."""
 
     features: Features
