@@ -5,6 +5,7 @@ Run as `python benchmarks/bare_endpoint.py FOLDER PORT`; FOLDER holds `vectors.n
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import sys
 from collections.abc import AsyncIterator
@@ -112,7 +113,7 @@ class Bare:
             "model": MODEL,
             "request_id": "0" * 32,
         }
-        if request.url.query != "features=false":
+        if request.scope["query_string"] != b"features=false":
             content["feature_vector"] = vector
         data = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
         return Response(data, media_type="application/json")
@@ -124,6 +125,7 @@ def make_app(bare: Bare) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await bare.open()
+        gc.freeze()  # as the node does
         yield
         await bare.index.close()
 
@@ -139,7 +141,7 @@ def main() -> None:
     app = make_app(Bare(Path(folder)))
     uvicorn.run(
         app, port=int(port), loop="uvloop", http="httptools", ws="none",
-        access_log=False, log_level="error",
+        access_log=False, log_level="error", proxy_headers=False, server_header=False,
     )  # fmt: skip
 
 
