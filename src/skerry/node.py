@@ -153,7 +153,8 @@ class Node:
         limits = self.settings.limits
         table, spaces = ImageTable(self._db), SpaceTable(self._db)
         cores = self.settings.models.threads or usable_cores()
-        threads = ThreadPoolExecutor(cores, thread_name_prefix="compute")
+        # One more than cores: a thread that waits for the GIL leaves no core idle.
+        threads = ThreadPoolExecutor(cores + 1, thread_name_prefix="compute")
         self._stack.callback(threads.shutdown, cancel_futures=True)
         decoder = Decoder(threads, limit=cores + limits.queue, max_pixels=limits.max_pixels)
         loader = ModelLoader(

@@ -9,6 +9,7 @@ import struct
 import time
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from threading import Semaphore
 from typing import Literal
 
 import msgspec
@@ -82,28 +83,23 @@ class Decoder:
 
     def __init__(self, threads: Executor, *, limit: int, max_pixels: int) -> None:
         self._threads = threads
-        self._limit = limit
+        self._places = Semaphore(limit)
         self._max_pixels = max_pixels
-        self._admitted = 0
 
     async def decode(self, image: bytes, preprocess: Preprocess) -> Decoded:
         """Raises ImageUnreadable, PayloadTooLarge, and Overloaded when too many wait."""
-        if self._admitted >= self._limit:
+        if not self._places.acquire(blocking=False):
             raise Overloaded("Too many images wait to be decoded.", retry_after_s=1.0)
-        self._admitted += 1
         work = self._threads.submit(self._decode, image, preprocess, time.perf_counter())
-        loop = asyncio.get_running_loop()
-        # The place is free when the work has ended, not when its caller has gone.
-        work.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
+        # The place is free when the work has ended, not when its caller has gone; freed in the
+        # thread that did it, which saves the event loop a wake-up for each image.
+        work.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(work)
 
     def _decode(self, image: bytes, preprocess: Preprocess, since: float) -> Decoded:
         began = time.perf_counter()
         tensor = decode(image, preprocess, max_pixels=self._max_pixels)
         return Decoded(tensor, began - since, time.perf_counter() - began)
-
-    def _leave(self) -> None:
-        self._admitted -= 1
 
 
 class FeatureExtractor:

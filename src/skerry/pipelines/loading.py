@@ -60,8 +60,8 @@ class ModelLoader:
             engine,
             metrics=self._metrics,
             queue=settings.limits.queue,
-            # A CPU's engine and the decoder take turns: more threads than cores only get in each
-            # other's way. Elsewhere the device computes, and its calls merely wait.
+            # A CPU's engine and the decoder take turns: many more threads than cores only get in
+            # each other's way. Elsewhere the device computes, and its calls merely wait.
             threads=self._threads if engine.info.device == "cpu" else None,
         )
         return FeatureExtractor(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from skerry.errors import DeadlineExceeded, StoreUnavailable
+from skerry.errors import DeadlineExceeded, Overloaded, StoreUnavailable
 from skerry.inference.base import Engine, EngineInfo, Submitted
 from skerry.kv.memory import MemoryStore
 from skerry.metrics import Metrics
@@ -174,4 +175,27 @@ async def test_without_a_cache_the_answer_says_off() -> None:
     extractor, threads = extractor_over(submitter, None)
     got = await extractor.extract(photo(), deadline=soon(), stages=Stages())
     assert got.cache == "off"
+    threads.shutdown()
+
+
+async def test_a_caller_that_leaves_before_its_decode_began_frees_its_place_at_once() -> None:
+    threads, go = ThreadPoolExecutor(1), threading.Event()
+    threads.submit(go.wait, 10)
+    decoder = Decoder(threads, limit=2, max_pixels=1000)
+    stays, leaves = (
+        asyncio.create_task(decoder.decode(photo(), MANIFEST.preprocess)) for _ in range(2)
+    )
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await decoder.decode(photo(), MANIFEST.preprocess)
+    leaves.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaves
+    other = asyncio.create_task(decoder.decode(photo(), MANIFEST.preprocess))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await decoder.decode(photo(), MANIFEST.preprocess)
+    go.set()
+    assert (await stays).tensor.shape == (await other).tensor.shape
+    await decoder.decode(photo(), MANIFEST.preprocess)
     threads.shutdown()
