@@ -67,6 +67,17 @@ class Metrics:
         self.model_load = self._gauge(
             "skerry_model_load_seconds", "Time to load a model.", ["model", "precision"]
         )
+        self.generated_tokens = self._counter(
+            "skerry_generated_tokens_total", "Tokens that language models wrote.", ["model"]
+        )
+        self.prompt_tokens = self._counter(
+            "skerry_prompt_tokens_total", "Tokens of prompts answered.", ["model"]
+        )
+        self.time_to_first_token = self._histogram(
+            "skerry_time_to_first_token_seconds",
+            "From a request for text to its first piece, the wait for a slot included.",
+            ["model"],
+        )
         self.images = self._gauge("skerry_images", "Images stored.", [])
         self.loop_lag = self._gauge(
             "skerry_event_loop_lag_seconds", "How late the event loop woke, latest reading.", []

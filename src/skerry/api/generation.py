@@ -101,7 +101,7 @@ async def _events(
     loop, settings = asyncio.get_running_loop(), exchange.node.settings
     deadline = loop.time() + settings.limits.deadline_s
     end = deadline + settings.generation.deadline_s
-    async with aclosing(slots.generate(request, deadline=deadline)) as events:  # type: ignore[type-var]
+    async with aclosing(slots.generate(request, deadline=deadline)) as events:
         while True:
             try:
                 async with asyncio.timeout_at(end):

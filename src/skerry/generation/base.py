@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -123,7 +123,7 @@ class Generator(Protocol):
     async def open(self) -> None:
         """Load the model; ModelUnavailable, ModelInvalid, ConfigError say why it cannot be."""
 
-    def generate(self, request: GenerationRequest) -> AsyncIterator[Event]:
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """The answer as it comes, at last a `Finished`.
 
         Closing the iterator (`aclose`), or cancelling who reads it, frees the slot at once.
