@@ -71,10 +71,9 @@ class Slots:
         DeadlineExceeded, ServiceUnavailable once closing, and what the generator raises.
         """
         asked = asyncio.get_running_loop().time()
-        async with self._slot(deadline):
-            async with aclosing(self._counted(request, asked)) as events:
-                async for event in events:
-                    yield event
+        async with self._slot(deadline), aclosing(self._counted(request, asked)) as events:
+            async for event in events:
+                yield event
 
     async def count_tokens(self, text: str) -> int:
         """Tokens of a plain text; takes no slot."""
