@@ -7,13 +7,12 @@ import json
 import logging
 import time
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from skerry.config import GenerationSettings
-from skerry.errors import BadRequest, ContextLengthExceeded, Unprocessable
+from skerry.errors import BadRequest, ContextLengthExceeded, ModelUnavailable, Unprocessable
 from skerry.generation.base import (
     Delta,
     Event,
@@ -24,7 +23,7 @@ from skerry.generation.base import (
     TokenLogprob,
 )
 from skerry.generation.limits import context_of, threads_of
-from skerry.generation.llamacpp_prompt import prompt_tokens, tokenize
+from skerry.generation.llamacpp_prompt import grammars_hold, prompt_tokens, tokenize
 from skerry.generation.llamacpp_server import LlamaServer, refusal
 from skerry.generation.openai_wire import StreamReader, is_chat, request_body
 from skerry.generation.restarts import Restarts
@@ -35,7 +34,16 @@ from skerry.models.manifest import ChatModel
 log = logging.getLogger(__name__)
 
 NAME = "llamacpp"
+RUNTIME_BYTES = 120 << 20
 WHOLE_TEXT = (1 << 31) - 1
+SPACES = "[ \\n]{0,12}"
+
+
+def footprint_bytes(model: ChatModel, settings: GenerationSettings) -> int:
+    """Memory of the loaded model with every slot's context full, estimated from the header."""
+    header = read_gguf(model.path(model.manifest.file))
+    tokens = settings.slots * context_of(model.manifest, settings=settings)
+    return RUNTIME_BYTES + header.weight_bytes + tokens * header.attention.key_values * 2
 
 
 class LlamaCppGenerator:
@@ -51,6 +59,7 @@ class LlamaCppGenerator:
         self._starting = asyncio.Lock()
         self._restarts = Restarts(manifest.name)
         self._closed = False
+        self._special: tuple[str, ...] = ()
         self.info = GeneratorInfo(
             model=manifest.name,
             engine=NAME,
@@ -63,6 +72,11 @@ class LlamaCppGenerator:
             grammar=True,
         )
 
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id."""
+        return None if self._server is None else self._server.pid
+
     async def open(self) -> None:
         """Load the model; ModelInvalid or ModelUnavailable say why it cannot be."""
         await self._running()
@@ -73,8 +87,8 @@ class LlamaCppGenerator:
         server = await self._running()
         schema = request.sampling.json_schema
         if schema is not None:
-            await server.check_schema(_one_schema(schema))
-        tokens = await prompt_tokens(server, request)
+            await server.check_grammar(grammar_of(schema))
+        tokens = await prompt_tokens(server, request, special=self._special)
         limit = self._limit(len(tokens), request.sampling)
         events = (
             self._with_tools(server, request, limit=limit)
@@ -108,7 +122,13 @@ class LlamaCppGenerator:
             )
         if request.tools and not self.info.tools:
             raise BadRequest(f"The chat template of '{self.info.model}' has no place for tools.")
-        if request.tools and request.sampling.json_schema is not None:
+        has_schema = request.sampling.json_schema is not None
+        if has_schema and not self.info.grammar:
+            raise BadRequest(
+                f"llama.cpp cannot hold '{self.info.model}' to a JSON schema: its tokenizer puts "
+                "a space before each text, which the grammars do not know."
+            )
+        if request.tools and has_schema:
             raise BadRequest("llama.cpp takes tools or a JSON schema, not both at once.")
 
     def _limit(self, prompt: int, sampling: Sampling) -> int:
@@ -152,6 +172,8 @@ class LlamaCppGenerator:
 
     async def _running(self) -> LlamaServer:
         async with self._starting:
+            if self._closed:
+                raise ModelUnavailable(f"Model '{self.info.model}' is closed.")
             if self._server is None:
                 self._server = await self._start()
                 self._watch = asyncio.create_task(self._notice_end(self._server))
@@ -161,14 +183,7 @@ class LlamaCppGenerator:
         self._restarts.check()
         began = time.perf_counter()
         try:
-            # llama.cpp trusts a file further than one may trust a download.
-            await asyncio.to_thread(read_gguf, self._file)
-            server = await LlamaServer.start(
-                self._file,
-                slots=self.info.slots,
-                context=self.info.context,
-                threads=self._threads,
-            )
+            server = await self._load()
         except Exception as error:
             self._restarts.failed(error)
             raise
@@ -182,11 +197,30 @@ class LlamaCppGenerator:
         )
         return server
 
+    async def _load(self) -> LlamaServer:
+        # llama.cpp trusts a file further than one may trust a download.
+        header = await asyncio.to_thread(read_gguf, self._file)
+        self._special = header.special_tokens
+        server = await LlamaServer.start(
+            self._file,
+            slots=self.info.slots,
+            context=self.info.context,
+            threads=self._threads,
+        )
+        try:
+            grammar = await grammars_hold(server)
+        except BaseException:
+            await server.stop()
+            raise
+        self.info = msgspec.structs.replace(self.info, grammar=grammar)
+        return server
+
     async def _notice_end(self, server: LlamaServer) -> None:
         reason = await server.gone()
-        log.error("The llamacpp worker %s; the next request starts it again.", reason)
-        self._metrics.worker_restarts.labels(NAME).inc()
-        self._server = None
+        if self._server is server:
+            self._server = None
+            log.error("The llamacpp worker %s; the next request starts it again.", reason)
+            self._metrics.worker_restarts.labels(NAME).inc()
         await server.stop()
 
 
@@ -238,15 +272,23 @@ def _body(sampling: Sampling, *, limit: int) -> dict[str, Any]:
         # The chosen token's own probability comes only with at least one alternative.
         body["n_probs"] = max(1, sampling.logprobs)
     if sampling.json_schema is not None:
-        body["json_schema"] = json.loads(sampling.json_schema)
+        body["grammar"] = grammar_of(sampling.json_schema)
     return body
 
 
-def _one_schema(text: str) -> str:
-    """The schema, read and written anew, so that it holds one JSON value and nothing else."""
-    with suppress(ValueError, RecursionError):
-        return json.dumps(json.loads(text))
-    raise Unprocessable("The JSON schema is not valid JSON.")
+def grammar_of(schema: str) -> str:
+    """A JSON schema as llguidance reads it; Unprocessable for what is no JSON.
+
+    Written anew, so that it holds one JSON value and nothing else.
+    """
+    try:
+        value = json.loads(schema)
+        if isinstance(value, dict):
+            # A small model can go on with spaces for ever.
+            value = value | {"x-guidance": {"whitespace_pattern": SPACES}}
+        return f"%llguidance {{}}\nstart: %json {json.dumps(value)}"
+    except (ValueError, RecursionError) as error:
+        raise Unprocessable("The JSON schema is not valid JSON.") from error
 
 
 def _logprobs(chunk: _Chunk, sampling: Sampling) -> tuple[TokenLogprob, ...]:

@@ -16,15 +16,20 @@ from skerry.generation.openai_wire import message_body, tool_body
 SPACES = re.compile(r"\A(\s*)(.*?)(\s*)\Z", re.DOTALL)
 
 
-async def prompt_tokens(server: LlamaServer, request: GenerationRequest) -> list[int]:
-    """Token ids of the prompt; BadRequest for one that cannot be made."""
+async def prompt_tokens(
+    server: LlamaServer, request: GenerationRequest, *, special: Sequence[str]
+) -> list[int]:
+    """Token ids of the prompt; `special` are all tokens that text must not become.
+
+    BadRequest for a prompt that cannot be made.
+    """
     match request.prompt:
         case str() as text:
             tokens = await tokenize(server, text, begin=True, special=False)
         case (int(), *_) as ids:
             tokens = list(ids)  # type: ignore[arg-type]
         case messages:
-            tokens = await _conversation(server, messages, tools=request.tools)  # type: ignore[arg-type]
+            tokens = await _conversation(server, messages, tools=request.tools, special=special)  # type: ignore[arg-type]
     if not tokens:
         raise BadRequest("The prompt is empty.")
     return tokens
@@ -37,13 +42,27 @@ async def tokenize(server: LlamaServer, text: str, *, begin: bool, special: bool
     return tokens
 
 
+async def grammars_hold(server: LlamaServer) -> bool:
+    """Whether grammars see the text as it is.
+
+    llama.cpp reads each token by itself for them, and where the tokenizer puts a space before
+    every text it then loses the spaces that tokens begin with (Llama 2, Mistral).
+    """
+    body = {"content": "a", "add_special": False, "with_pieces": True}
+    pieces = (await server.ask("/tokenize", body))["tokens"]
+    return not str(pieces[0]["piece"]).startswith(" ")
+
+
 async def _conversation(
-    server: LlamaServer, messages: Sequence[Message], *, tools: Sequence[Tool]
+    server: LlamaServer,
+    messages: Sequence[Message],
+    *,
+    tools: Sequence[Tool],
+    special: Sequence[str],
 ) -> list[int]:
-    rendered, hides = await asyncio.gather(
-        _render(server, messages, tools=tools), _holds_special(server, messages, tools=tools)
-    )
-    if not hides:
+    text = _texts(messages, tools=tools)
+    if not any(token in text for token in special) or not await _is_read_as_special(server, text):
+        rendered = await _render(server, messages, tools=tools)
         return await tokenize(server, rendered, begin=True, special=True)
     if tools or any(message.tool_calls for message in messages):
         raise BadRequest(
@@ -64,13 +83,15 @@ async def _render(
     return rendered
 
 
-async def _holds_special(
-    server: LlamaServer, messages: Sequence[Message], *, tools: Sequence[Tool]
-) -> bool:
+def _texts(messages: Sequence[Message], *, tools: Sequence[Tool]) -> str:
+    """All that somebody wrote."""
     texts = [message.content for message in messages]
     texts += [call.arguments + call.name for message in messages for call in message.tool_calls]
     texts += [f"{tool.name} {tool.description} {tool.parameters}" for tool in tools]
-    text = "\n".join(texts)
+    return "\n".join(texts)
+
+
+async def _is_read_as_special(server: LlamaServer, text: str) -> bool:
     plain, special = await asyncio.gather(
         tokenize(server, text, begin=False, special=False),
         tokenize(server, text, begin=False, special=True),

@@ -20,7 +20,7 @@ from skerry.errors import (
     ModelUnavailable,
     SkerryError,
 )
-from skerry.generation.llamacpp_wire import Call, CheckSchema, Load, encode
+from skerry.generation.llamacpp_wire import Call, CheckGrammar, Load, encode
 from skerry.workers.process import Worker, WorkerSpec
 
 log = logging.getLogger(__name__)
@@ -80,9 +80,9 @@ class LlamaServer:
         """Wait until the process has ended; why it did."""
         return await self._worker.gone()
 
-    async def check_schema(self, schema: str) -> None:
-        """Raise Unprocessable when no grammar can be made of the schema."""
-        await self._call(CheckSchema(schema), limit_s=CHECK_LIMIT_S)
+    async def check_grammar(self, grammar: str) -> None:
+        """Raise Unprocessable when llama.cpp could not sample by it."""
+        await self._call(CheckGrammar(grammar), limit_s=CHECK_LIMIT_S)
 
     async def ask(self, path: str, body: Any) -> Any:
         """POST and give the decoded answer."""

@@ -19,13 +19,13 @@ class Load(msgspec.Struct, frozen=True, tag=True):
     threads: int
 
 
-class CheckSchema(msgspec.Struct, frozen=True, tag=True):
-    """Whether a grammar can be made of a JSON schema. Answered with nothing, or Unprocessable."""
+class CheckGrammar(msgspec.Struct, frozen=True, tag=True):
+    """Whether llama.cpp can sample by it. Answered with nothing, or Unprocessable."""
 
-    schema: str
+    grammar: str
 
 
-Call = Load | CheckSchema
+Call = Load | CheckGrammar
 
 
 def encode(call: Call) -> bytes:

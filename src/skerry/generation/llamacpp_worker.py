@@ -1,7 +1,7 @@
 """The process that holds llama.cpp: loads a model and serves it on a Unix socket.
 
 llama.cpp's own server threads do the work and stream over that socket; the channel to the node
-carries only loading, the check of schemas, and the node's end.
+carries only loading, the check of grammars, and the node's end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import xllamacpp
 from llguidance import LLMatcher
 
 from skerry.errors import ModelInvalid, ModelUnavailable, SkerryError, Unprocessable
-from skerry.generation.llamacpp_wire import CheckSchema, Load, decode_call
+from skerry.generation.llamacpp_wire import CheckGrammar, Load, decode_call
 from skerry.workers.child import Channel, open_channel
 from skerry.workers.frames import Frame
 from skerry.workers.priority import give_way
@@ -58,8 +58,8 @@ class Server:
         match decode_call(body):
             case Load() as load:
                 self._model = _load(load)
-            case CheckSchema() as check:
-                _check(check.schema)
+            case CheckGrammar() as check:
+                _check(check.grammar)
 
 
 def _load(load: Load) -> xllamacpp.Server:
@@ -114,12 +114,13 @@ def _reason(log: str) -> str:
     return lines[0].strip() if lines else "it does not say why."
 
 
-def _check(schema: str) -> None:
+def _check(grammar: str) -> None:
     # llama.cpp samples without a grammar, and says so only in its log, when this fails.
-    grammar = LLMatcher.grammar_from_json_schema(schema)
     failed, messages = LLMatcher.validate_grammar_with_warnings(grammar)
     if failed or messages:
-        raise Unprocessable(f"No grammar can be made of the JSON schema: {'; '.join(messages)}.")
+        raise Unprocessable(
+            f"No grammar can be made of the JSON schema: {' '.join(messages).strip()}"
+        )
 
 
 def main() -> None:

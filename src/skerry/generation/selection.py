@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import platform
 
@@ -9,14 +10,16 @@ from skerry.backends import backend_class
 from skerry.config import GenerationSettings
 from skerry.errors import ConfigError, ModelInvalid, ModelUnavailable
 from skerry.generation.base import Generator
+from skerry.generation.llamacpp import footprint_bytes as llamacpp_bytes
+from skerry.generation.openvino import footprint_bytes as openvino_bytes
+from skerry.generation.openvino import unreadable
 from skerry.metrics import Metrics
+from skerry.models.gguf import GgufHeader, read_gguf
 from skerry.models.manifest import ChatModel
 
 log = logging.getLogger(__name__)
 
-# What OpenVINO GenAI 2026.4 builds graphs for, by `general.architecture` of the GGUF file.
-OPENVINO_READS = frozenset({"llama", "qwen2", "qwen3"})
-# Its kernels are made for these; on others llama.cpp has the better ones.
+# OpenVINO's kernels are made for these; on others llama.cpp has the better ones.
 OPENVINO_MACHINES = frozenset({"x86_64", "AMD64"})
 
 
@@ -25,7 +28,7 @@ async def open_generator(
 ) -> Generator:
     """A generator that is open; `info.engine` says which.
 
-    `auto` tries a second runtime when the first cannot load the file, and says so in the log.
+    `auto` takes OpenVINO where it can, and llama.cpp where it cannot; the log says why.
     Raises ConfigError, ModelInvalid, ModelUnavailable.
     """
     if settings.type == "remote":
@@ -35,22 +38,36 @@ async def open_generator(
         raise ConfigError(f"generation.type is '{settings.type}', which needs a model of its own.")
     if settings.type != "auto":
         return await _open(settings.type, model, settings=settings, metrics=metrics)
-    first, second = candidates(model.manifest.architecture, machine=platform.machine())
+    header = await asyncio.to_thread(read_gguf, model.path(model.manifest.file))
+    why_not = against_openvino(header, machine=platform.machine())
+    if why_not:
+        log.info("'%s' runs by llama.cpp, not by OpenVINO: %s.", model.manifest.name, why_not)
+        return await _open("llamacpp", model, settings=settings, metrics=metrics)
     try:
-        return await _open(first, model, settings=settings, metrics=metrics)
+        return await _open("openvino", model, settings=settings, metrics=metrics)
     except (ConfigError, ModelInvalid, ModelUnavailable) as error:
         log.warning(
-            "'%s' cannot be run by %s: %s Trying %s.",
-            *(model.manifest.name, first, error.message, second),
+            "'%s' cannot be run by OpenVINO: %s llama.cpp is tried.",
+            *(model.manifest.name, error.message),
         )
-    return await _open(second, model, settings=settings, metrics=metrics)
+    return await _open("llamacpp", model, settings=settings, metrics=metrics)
 
 
-def candidates(architecture: str, *, machine: str) -> tuple[str, str]:
-    """Names of the local backends, the likelier one first."""
-    if architecture in OPENVINO_READS and machine in OPENVINO_MACHINES:
-        return "openvino", "llamacpp"
-    return "llamacpp", "openvino"
+def footprint_bytes(model: ChatModel, *, settings: GenerationSettings) -> int:
+    """Memory of the runtime that is taken for this file, estimated; reads the file's header."""
+    name = settings.type
+    if name == "auto":
+        header = read_gguf(model.path(model.manifest.file))
+        name = "llamacpp" if against_openvino(header, machine=platform.machine()) else "openvino"
+    estimate = llamacpp_bytes if name == "llamacpp" else openvino_bytes
+    return estimate(model, settings)
+
+
+def against_openvino(header: GgufHeader, *, machine: str) -> str:
+    """Why OpenVINO is not the runtime to take for this file here; empty: it is."""
+    if machine not in OPENVINO_MACHINES:
+        return f"on {machine} llama.cpp is the faster"
+    return unreadable(header)
 
 
 async def _open(
