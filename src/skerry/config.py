@@ -50,6 +50,8 @@ class ModelSettings(msgspec.Struct, forbid_unknown_fields=True):
     """The default text classifier; `off`: none."""
     chat: str = "smollm2-135m-instruct"
     """The default language model; `off`: none."""
+    hub: str = "https://huggingface.co"
+    """Where `hf:OWNER/NAME/FILE` is fetched from; a mirror's address works too."""
     keep_alive_s: float = 600.0
     """A text model that nobody used for so long is unloaded; 0: never."""
     memory_limit_bytes: int = 0

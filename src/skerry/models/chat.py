@@ -6,13 +6,17 @@ import os
 import shutil
 from pathlib import Path
 
+import msgspec
+
 from skerry.errors import ModelInvalid
 from skerry.models.catalogue import ChatEntry
+from skerry.models.downloads import fetch_unlisted
 from skerry.models.external import stored_file
 from skerry.models.files import write_synced
 from skerry.models.gguf import GgufHeader, read_gguf
 from skerry.models.manifest import MANIFEST_FILE, ChatManifest, Source
 from skerry.models.progress import Progress, ProgressSink
+from skerry.models.references import Remote
 from skerry.models.sources import fetch_weights
 
 FILE_NAME = "model.gguf"
@@ -36,7 +40,7 @@ def build_chat(
     )
 
 
-def take_in(path: Path, folder: Path, *, name: str, source: Source | None = None) -> ChatManifest:
+def take_in(path: Path, folder: Path, *, name: str) -> ChatManifest:
     """Link or copy a user's file; ModelInvalid when it is no model that can be run.
 
     A link costs no space, and stands as long as the file is not written over in its place.
@@ -48,8 +52,19 @@ def take_in(path: Path, folder: Path, *, name: str, source: Source | None = None
         os.link(path.resolve(), target)
     except OSError:  # another file system, or one that has no links
         shutil.copyfile(path, target)
-    card = f"Added from {path.name}." if source is None else f"Added from {source.location}."
-    return _write(folder, name=name, source=source, card=card)
+    source = Source(kind="file", location=path.name)
+    return _write(folder, name=name, source=source, card=f"Added from {path.name}.")
+
+
+def fetch_in(
+    remote: Remote, folder: Path, *, name: str, downloads: Path, progress: ProgressSink
+) -> ChatManifest:
+    """Fetch a file that a user named; SourceUnreachable, ChecksumMismatch, ModelInvalid."""
+    fetched = fetch_unlisted(remote.url, into=downloads, progress=progress)
+    progress(Progress("install"))
+    fetched.rename(folder / FILE_NAME)
+    card = f"Added from {remote.url.partition('?')[0]}."
+    return _write(folder, name=name, source=remote.source, card=card)
 
 
 def describe(header: GgufHeader) -> str:
@@ -67,7 +82,7 @@ def _write(
     folder: Path,
     *,
     name: str,
-    source: Source | None,
+    source: Source,
     card: str,
     license: str = "",
     answers_questions: bool = False,
@@ -79,7 +94,7 @@ def _write(
     manifest = ChatManifest(
         name=name,
         architecture=header.architecture,
-        source=source or Source(kind="file", location=name, sha256=file.sha256),
+        source=msgspec.structs.replace(source, sha256=file.sha256),
         license=license or header.license or UNKNOWN_LICENSE,
         card=f"{card.rstrip()}\n\n{describe(header)}\n",
         file=file,

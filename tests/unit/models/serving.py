@@ -32,6 +32,8 @@ class Files:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.ranges: list[str | None] = []
+        self.conditions: list[str | None] = []
+        self.headers: dict[str, str] = {}
         self.stall_at: int | None = None
         self.stop_at: int | None = None
         self.status = 200
@@ -44,6 +46,7 @@ class Files:
         """One GET."""
         asked = handler.headers.get("range")
         self.ranges.append(asked)
+        self.conditions.append(handler.headers.get("if-range"))
         if self.status != 200:
             handler.send_error(self.status)
             return
@@ -55,6 +58,8 @@ class Files:
             return
         handler.send_response(206 if begin else 200)
         handler.send_header("content-length", str(len(self.data) - begin))
+        for name, value in self.headers.items():
+            handler.send_header(name, value)
         handler.end_headers()
         self._send(handler, begin)
 
