@@ -31,6 +31,7 @@ STOP_LIMIT_S = 20.0
 DRAIN_LIMIT_S = 5.0
 DRAIN_STEP_S = 0.2
 IDLE_SHARE = 0.15
+TEXT_TASKS = ("EMBEDDING", "CLASSIFIER", "CHAT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,9 @@ def spawn_node(data: Path, *, name: str = "node", isa: str = "", **settings: str
     port = free_port()
     environment = {f"SKERRY_{key.upper()}": str(value) for key, value in settings.items()}
     environment.setdefault("SKERRY_MODELS", str(MODELS))
+    for task in TEXT_TASKS:
+        # Unless a benchmark asks for one, nothing is pulled beside what is measured.
+        environment.setdefault(f"SKERRY_MODELS_{task}", "off")
     if isa:
         environment[ISA_LIMIT] = isa
     command = ["-m", "skerry", "up", "--data", str(data), "--port", str(port)]

@@ -16,6 +16,13 @@ import httpx
 
 START_S = 60.0
 
+NO_TEXT_MODELS = {
+    "SKERRY_MODELS_EMBEDDING": "off",
+    "SKERRY_MODELS_CLASSIFIER": "off",
+    "SKERRY_MODELS_CHAT": "off",
+}
+"""What tests of images start nodes with: nothing to pull but the image model."""
+
 
 @dataclass
 class RunningNode:
@@ -65,7 +72,7 @@ def start_node(
             command,
             stderr=sink,
             stdout=subprocess.DEVNULL,
-            env={**clean, "SKERRY_MODELS": str(models), **(environ or {})},
+            env={**clean, "SKERRY_MODELS": str(models), **NO_TEXT_MODELS, **(environ or {})},
         )
     url = _wait_for_url(process, log, offset)
     node = RunningNode(process, url, data, models, log)

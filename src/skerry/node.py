@@ -27,7 +27,9 @@ from skerry.metrics import Metrics, Traffic
 from skerry.models.catalogue import DEFAULT_IMAGE_MODEL
 from skerry.models.folder import ModelFolder
 from skerry.models.manifest import AnyModel
+from skerry.pipelines.budget import MemoryBudget
 from skerry.pipelines.features import Decoder
+from skerry.pipelines.fetching import Fetcher
 from skerry.pipelines.housekeeping import Housekeeping
 from skerry.pipelines.image_feed import ImageIndexFeed
 from skerry.pipelines.images import ImageLibrary
@@ -39,6 +41,8 @@ from skerry.pipelines.served import ServedModels
 from skerry.pipelines.similar import SimilarImages
 from skerry.pipelines.stages import ORDER
 from skerry.pipelines.status import StatusBoard
+from skerry.pipelines.text_loading import LocalTextLoader
+from skerry.pipelines.texts import Defaults, TextModels
 from skerry.sql.changes import ChangeLog
 from skerry.sql.images import ImageTable
 from skerry.sql.spaces import Space, SpaceTable
@@ -55,6 +59,7 @@ class Node:
     """
 
     models: ServedModels
+    texts: TextModels
     library: ImageLibrary
     recognizer: Recognizer
     image_search: ImageSearch
@@ -157,11 +162,14 @@ class Node:
         threads = ThreadPoolExecutor(cores + 1, thread_name_prefix="compute")
         self._stack.callback(threads.shutdown, cancel_futures=True)
         decoder = Decoder(threads, limit=cores + limits.queue, max_pixels=limits.max_pixels)
+        fetcher = Fetcher(self._model_folder, self.settings.models)
+        self._stack.callback(fetcher.close)
+        budget = MemoryBudget(self.settings.models.memory_limit_bytes)
+        self._wire_texts(fetcher, threads, budget)
         loader = ModelLoader(
-            self._model_folder, self.settings, decoder=decoder, threads=threads,
-            cache=self._open_cache(), metrics=self.metrics,
+            fetcher, self.settings, decoder=decoder, threads=threads,
+            cache=self._open_cache(), budget=budget, metrics=self.metrics,
         )  # fmt: skip
-        self._stack.callback(loader.close)
         active = spaces.active()
         wanted = self.settings.models.image
         self.models = ServedModels(
@@ -182,9 +190,24 @@ class Node:
         )  # fmt: skip
         self._stack.push_async_callback(self._reindexer.close)
         self.board = StatusBoard(
-            db=self._db, library=self.library, models=self.models, index=self._index,
+            db=self._db, library=self.library, models=self.models, texts=self.texts,
+            index=self._index,
             metrics=self.metrics, data=self.settings.data_folder, queue_limit=limits.queue,
         )  # fmt: skip
+
+    def _wire_texts(
+        self, fetcher: Fetcher, threads: ThreadPoolExecutor, budget: MemoryBudget
+    ) -> None:
+        settings = self.settings.models
+        loader = LocalTextLoader(fetcher, self.settings, threads=threads, metrics=self.metrics)
+        self.texts = TextModels(
+            loader,
+            defaults=Defaults(settings.embedding, settings.classifier, settings.chat),
+            budget=budget,
+            keep_alive_s=settings.keep_alive_s,
+        )
+        budget.make_room_by(self.texts.unload_longest_idle)
+        self._stack.push_async_callback(self.texts.close)
 
     def _make_index(self, space: Space) -> Index:
         spec = CollectionSpec("images", space.name, space.size, fields=IMAGE_FIELDS)
@@ -216,6 +239,8 @@ class Node:
         except SkerryError as error:
             log.warning("What a crash may have left is not swept: %s", error.message)
         await self._reindexer.start()
+        # Images are served by now: text models may take the line and the disk.
+        self.texts.start()
 
     def _sweep(self) -> None:
         """Remove what a crash left: files without a row, half-written ones."""

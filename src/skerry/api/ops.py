@@ -28,8 +28,8 @@ async def healthz(_: Exchange) -> Answer:
 
 async def readyz(exchange: Exchange) -> Answer:
     """200 when models and stores answer, else 503 with each part's reason."""
-    parts = exchange.node.board.parts()
-    ready = all(part.state == "ready" for part in parts.values())
+    board = exchange.node.board
+    parts, ready = board.parts(), board.ready()
     headers = {} if ready else {"retry-after": "1"}
     return json_answer(Readiness(ready, parts), status=200 if ready else 503, headers=headers)
 

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from skerry.errors import SkerryError
 from skerry.index.base import ActiveIndex, IndexState
+from skerry.inference.base import EngineInfo
 from skerry.metrics import Metrics
 from skerry.pipelines.features import RESULTS
 from skerry.pipelines.images import ImageLibrary
 from skerry.pipelines.served import ServedModels
+from skerry.pipelines.texts import TextModel, TextModels
 from skerry.sql.base import Database
+
+if TYPE_CHECKING:
+    from skerry.generation.slots import Slots
+
+
+TOKENS_WRITTEN = "skerry_generated_tokens_total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,8 @@ class PartState:
 
     state: Literal["ready", "starting", "failed"]
     reason: str = ""
+    required: bool = True
+    """Whether the node counts as ready only with it; it serves images without text models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,10 @@ class ModelStatus:
     precision: str = ""
     fingerprint: str = ""
     space: str = ""
+    reason: str = ""
+    """Why it failed."""
+    memory_bytes: int = 0
+    """What it is counted for in the memory limit, while loaded; 0 for image models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +67,40 @@ class EngineStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class GenerationStatus:
+    """A language model at work; `tokens_per_s` since the status was asked for last."""
+
+    model: str
+    engine: str
+    slots: int
+    busy: int
+    queued: int
+    tokens_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class DataStatus:
     """Where the data lies, and what room is left."""
 
     folder: str
     free_bytes: int
+
+
+class Rate:
+    """How fast a counter grows, between looks at least a second apart."""
+
+    MIN_S = 1.0
+
+    def __init__(self) -> None:
+        self._since, self._value, self._per_s = time.monotonic(), 0.0, 0.0
+
+    def per_s(self, value: float) -> float:
+        """Growth a second since the look before."""
+        now = time.monotonic()
+        if now - self._since >= self.MIN_S:
+            self._per_s = max(0.0, value - self._value) / (now - self._since)
+            self._since, self._value = now, value
+        return round(self._per_s, 1)
 
 
 class StatusBoard:
@@ -69,6 +112,7 @@ class StatusBoard:
         db: Database,
         library: ImageLibrary,
         models: ServedModels,
+        texts: TextModels,
         index: ActiveIndex,
         metrics: Metrics,
         data: Path,
@@ -79,10 +123,12 @@ class StatusBoard:
         self._db = db
         self._library = library
         self._models = models
+        self._texts = texts
         self._index = index
         self._metrics = metrics
         self._data = data
         self._queue_limit = queue_limit
+        self._writing = Rate()
 
     def uptime_s(self) -> float:
         """Seconds since the start."""
@@ -94,7 +140,12 @@ class StatusBoard:
             "database": self._database(),
             "models": self._default_model(),
             "index": self._index_part(),
+            "texts": self._text_models(),
         }
+
+    def ready(self) -> bool:
+        """Whether every part that is required can answer."""
+        return all(part.state == "ready" or not part.required for part in self.parts().values())
 
     async def images(self) -> int:
         """Images stored."""
@@ -106,7 +157,8 @@ class StatusBoard:
 
     def models(self) -> list[ModelStatus]:
         """Every model that was loaded or asked for."""
-        return [self._model(served.name) for served in self._models.all()]
+        images = [self._model(served.name) for served in self._models.all()]
+        return [*images, *(self._text_model(model) for model in self._texts.all())]
 
     def engine(self) -> EngineStatus:
         """Load on the default model, means since the start."""
@@ -118,6 +170,22 @@ class StatusBoard:
             queue_limit=self._queue_limit,
             batch_size_mean=round(self._mean("skerry_batch_size", name), 2),
             inference_ms_mean=round(1e3 * self._mean("inference_duration_seconds", name), 2),
+        )
+
+    def generation(self) -> GenerationStatus | None:
+        """The language model that was used last, at work; None while none is loaded."""
+        loaded = [m for m in self._texts.all() if m.task == "text-generation" and m.served]
+        if not loaded:
+            return None
+        model = max(loaded, key=lambda model: (model.users, model.last_used))
+        slots = cast("Slots", model.served)
+        return GenerationStatus(
+            model=model.name,
+            engine=slots.info.engine,
+            slots=slots.info.slots,
+            busy=slots.running,
+            queued=slots.waiting,
+            tokens_per_s=self._writing.per_s(self._sample(TOKENS_WRITTEN, model.name)),
         )
 
     def cache_counts(self) -> dict[str, int]:
@@ -148,6 +216,33 @@ class StatusBoard:
         if served.state == "failed":
             return PartState("failed", served.reason)
         return PartState("starting", served.reason or f"loading '{served.name}'")
+
+    def _text_models(self) -> PartState:
+        """Those served by default; one that is merely not loaded yet answers all the same."""
+        models = [m for m in self._texts.all() if m.name in self._texts.defaults.names()]
+        for model in models:
+            if model.state == "failed":
+                return PartState("failed", f"'{model.name}': {model.reason}", required=False)
+        coming = [model.name for model in models if model.state in ("waiting", "pulling")]
+        if coming:
+            return PartState("starting", f"still to come: {', '.join(coming)}", required=False)
+        return PartState("ready", required=False)
+
+    def _text_model(self, model: TextModel) -> ModelStatus:
+        default = model.name in self._texts.defaults.names()
+        told = ModelStatus(
+            model.name, model.state, default, model.load_ms,
+            reason=model.reason, memory_bytes=model.footprint_bytes if model.served else 0,
+        )  # fmt: skip
+        if model.served is None:
+            return told
+        info = model.served.info
+        told = replace(told, task=model.task or "", engine=info.engine, device=info.device)
+        if isinstance(info, EngineInfo):
+            told = replace(
+                told, precision=info.precision, fingerprint=info.fingerprint, space=info.space
+            )
+        return told
 
     def _index_part(self) -> PartState:
         state = self._index.state()

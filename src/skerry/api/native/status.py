@@ -8,7 +8,13 @@ from skerry import __version__
 from skerry.api.contract import Answer, Exchange, Route, json_answer
 from skerry.index.base import IndexState
 from skerry.metrics import TrafficSummary
-from skerry.pipelines.status import DataStatus, EngineStatus, ModelStatus, PartState
+from skerry.pipelines.status import (
+    DataStatus,
+    EngineStatus,
+    GenerationStatus,
+    ModelStatus,
+    PartState,
+)
 
 
 class CacheStatus(msgspec.Struct):
@@ -38,6 +44,7 @@ class StatusAnswer(msgspec.Struct):
     cache: CacheStatus
     traffic: TrafficSummary
     engine: EngineStatus
+    generation: GenerationStatus | None
     data: DataStatus
 
 
@@ -52,7 +59,7 @@ async def status(exchange: Exchange) -> Answer:
             url=node.url,
             started_at=board.started_at,
             uptime_s=board.uptime_s(),
-            ready=all(part.state == "ready" for part in parts.values()),
+            ready=board.ready(),
             open=node.is_open,
             parts=parts,
             models=board.models(),
@@ -61,6 +68,7 @@ async def status(exchange: Exchange) -> Answer:
             cache=_cache(exchange),
             traffic=node.traffic.summary(),
             engine=board.engine(),
+            generation=board.generation(),
             data=board.data(),
         )
     )

@@ -1,0 +1,87 @@
+"""Bring a text model to this machine and into memory, behind its admission."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+
+from skerry.config import Settings
+from skerry.generation.selection import footprint_bytes as generator_bytes
+from skerry.generation.selection import open_generator
+from skerry.generation.slots import Slots
+from skerry.metrics import Metrics
+from skerry.models.manifest import (
+    AnyModel,
+    ChatManifest,
+    ChatModel,
+    ClassifierManifest,
+    EmbeddingManifest,
+    Manifest,
+    Task,
+    of_task,
+)
+from skerry.pipelines.fetching import Fetcher
+from skerry.pipelines.texts import Served
+
+MANIFESTS: dict[Task, type[Manifest]] = {
+    "text-embedding": EmbeddingManifest,
+    "text-classification": ClassifierManifest,
+    "text-generation": ChatManifest,
+}
+# Mapped weights, and the copy that the engine packs for this CPU.
+COPIES = 2
+ENGINE_BYTES = 64 << 20
+
+
+class LocalTextLoader:
+    """Makes embedders, classifiers and generators of what the models folder holds."""
+
+    def __init__(
+        self, fetcher: Fetcher, settings: Settings, *, threads: Executor, metrics: Metrics
+    ) -> None:
+        self._fetcher = fetcher
+        self._settings = settings
+        self._threads = threads
+        self._metrics = metrics
+
+    async def install(self, name: str) -> None:
+        """Pull a model of the catalogue when it is absent; raises what pulling raises."""
+        if not self._is_remote(name) and not await asyncio.to_thread(self._fetcher.present, name):
+            await asyncio.to_thread(self._fetcher.pulled, name)
+
+    async def footprint_bytes(self, name: str, task: Task) -> int:
+        """Memory it will take, estimated.
+
+        Raises ModelNotFound, ModelUnavailable, and WrongTask when it is for something else.
+        """
+        if task == "text-generation" and self._is_remote(name):
+            return 0
+        model = await asyncio.to_thread(self._fetcher.installed, name)
+        manifest = of_task(model, MANIFESTS[task]).manifest
+        if isinstance(manifest, ChatManifest):
+            chat = of_task(model, ChatManifest)
+            return await asyncio.to_thread(
+                generator_bytes, chat, settings=self._settings.generation
+            )
+        return ENGINE_BYTES + COPIES * max(variant.bytes for variant in manifest.variants)
+
+    async def load(self, name: str) -> Served:
+        """Load it; raises what loading raises."""
+        if self._is_remote(name):
+            return await self._generator(None)
+        model = await asyncio.to_thread(self._fetcher.installed, name)
+        if isinstance(model.manifest, ChatManifest):
+            return await self._generator(of_task(model, ChatManifest))
+        return await self._encoder(model)
+
+    def _is_remote(self, name: str) -> bool:
+        return self._settings.generation.type == "remote" and name == self._settings.models.chat
+
+    async def _generator(self, model: ChatModel | None) -> Slots:
+        generator = await open_generator(
+            model, settings=self._settings.generation, metrics=self._metrics
+        )
+        return Slots(generator, queue=self._settings.generation.queue, metrics=self._metrics)
+
+    async def _encoder(self, model: AnyModel) -> Served:
+        raise NotImplementedError
