@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import onnx
+from numpy.typing import NDArray
 
 from skerry.errors import ModelInvalid
 from skerry.models.architectures import build_graph
@@ -30,15 +33,21 @@ from skerry.models.weights import read_weights
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
-    """What a manifest says of a model beside its graph."""
+class Origin:
+    """What a manifest says of any model that its files do not."""
 
     name: str
-    labels: tuple[str, ...]
-    preprocess: Preprocess
     source: Source
     license: str
     card: str
+
+
+@dataclass(frozen=True, slots=True)
+class Description(Origin):
+    """What a manifest says of a classifier of images beside its graph."""
+
+    labels: tuple[str, ...]
+    preprocess: Preprocess
 
 
 def read_pulled(entry: ImageEntry, weights: Path) -> tuple[ClassifierGraph, Description]:
@@ -83,7 +92,7 @@ def write_model(graph: ClassifierGraph, description: Description, folder: Path) 
     """Write the fp32 variant and the manifest into `folder`, synced."""
     preprocess = resized(description.preprocess, graph.size)
     variant = write_variant(graph.model, folder, precision="fp32")
-    weights = {entry.key: entry.value for entry in graph.model.metadata_props}[WEIGHTS_DIGEST]
+    weights = weights_digest(graph.model)
     manifest = ImageManifest(
         name=description.name,
         architecture=graph.architecture,
@@ -109,9 +118,20 @@ def space_name(name: str, weights_digest: str, preprocess: Preprocess, embedding
     return f"{name}-{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
 
 
-def write_variant(model: onnx.ModelProto, folder: Path, *, precision: Precision) -> Variant:
-    """Write a graph and its weights as a variant, synced."""
-    graph, *weights = write_graph(model, folder, stem=precision)
+def weights_digest(model: onnx.ModelProto) -> str:
+    """The digest of its weights that a written graph carries."""
+    return str({entry.key: entry.value for entry in model.metadata_props}[WEIGHTS_DIGEST])
+
+
+def write_variant(
+    model: onnx.ModelProto,
+    folder: Path,
+    *,
+    precision: Precision,
+    mapped: Mapping[str, NDArray[Any]] = {},
+) -> Variant:
+    """Write a graph and its weights, some of them `mapped` from elsewhere, as a variant, synced."""
+    graph, *weights = write_graph(model, folder, stem=precision, mapped=mapped)
     return Variant(
         precision=precision,
         file=graph.file,

@@ -12,10 +12,13 @@ from skerry.errors import WrongTask
 
 MANIFEST_FILE = "manifest.json"
 Task = Literal["image-classification", "text-embedding", "text-classification", "text-generation"]
+TextTask = Literal["text-embedding", "text-classification"]
 Precision = Literal["fp32", "bf16", "int8"]
 Crop = Literal["center", "stretch"]
 Resample = Literal["bilinear", "bicubic", "lanczos"]
 Pooling = Literal["mean", "cls", "none"]
+PoolingKind = Literal["mean", "cls"]
+"""What Skerry can add to a graph that gives a vector for each token."""
 
 
 class Preprocess(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

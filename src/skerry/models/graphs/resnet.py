@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from skerry.errors import ModelInvalid
 from skerry.models.graphs.base import EMBEDDING, LOGITS, ClassifierGraph
-from skerry.models.graphs.builder import GraphBuilder, Padding
+from skerry.models.graphs.convolutions import ConvolutionBuilder, Padding
 
 # (blocks have a bottleneck, blocks per stage) -> number of layers
 DEPTHS: dict[tuple[bool, tuple[int, ...]], int] = {
@@ -41,7 +41,7 @@ def build(weights: Mapping[str, NDArray[Any]], *, size: int) -> ClassifierGraph:
             f"A ResNet with {blocks} blocks is not known.",
             remedy="Known: ResNet-18, 34, 50, 101 and 152. Export others to ONNX and add that.",
         )
-    builder = GraphBuilder(weights, epsilon=BATCH_NORM_EPSILON)
+    builder = ConvolutionBuilder(weights, epsilon=BATCH_NORM_EPSILON)
     x = _conv(builder, "input", "conv1", "bn1", stride=2)
     x = builder.node("Relu", [x], "relu")
     x = builder.node(
@@ -67,7 +67,7 @@ def _blocks_per_stage(weights: Mapping[str, NDArray[Any]]) -> tuple[int, ...]:
     return tuple(sum(stage == s for stage, _ in found) for s in stages)
 
 
-def _block(builder: GraphBuilder, x: str, name: str, *, stride: int, bottleneck: bool) -> str:
+def _block(builder: ConvolutionBuilder, x: str, name: str, *, stride: int, bottleneck: bool) -> str:
     # torchvision strides in the 3x3 convolution of a bottleneck, not in the 1x1 before it.
     strides = (1, stride, 1) if bottleneck else (stride, 1)
     y = x
@@ -81,13 +81,13 @@ def _block(builder: GraphBuilder, x: str, name: str, *, stride: int, bottleneck:
     return builder.node("Relu", [total], f"{name}.relu")
 
 
-def _conv(builder: GraphBuilder, x: str, conv: str, bn: str, *, stride: int) -> str:
+def _conv(builder: ConvolutionBuilder, x: str, conv: str, bn: str, *, stride: int) -> str:
     edge = builder.kernel_shape(conv)[-1] // 2
     groups = _groups(builder, conv)
     return builder.conv_bn(x, conv, bn, stride=stride, padding=Padding(edge, edge), groups=groups)
 
 
-def _groups(builder: GraphBuilder, conv: str) -> int:
+def _groups(builder: ConvolutionBuilder, conv: str) -> int:
     """How many groups a bottleneck's 3x3 convolution has: more than one in a ResNeXt."""
     block, _, layer = conv.rpartition(".")
     if layer != "conv2":
@@ -95,6 +95,6 @@ def _groups(builder: GraphBuilder, conv: str) -> int:
     return builder.kernel_shape(f"{block}.conv1")[0] // builder.kernel_shape(conv)[1]
 
 
-def _name(builder: GraphBuilder, depth: int) -> str:
+def _name(builder: ConvolutionBuilder, depth: int) -> str:
     grouped = _groups(builder, "layer1.0.conv2") > 1
     return f"{'resnext' if grouped else 'resnet'}{depth}"
