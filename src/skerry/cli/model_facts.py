@@ -41,6 +41,7 @@ class ModelFacts:
     embedding_size: int
     image_size: int
     download_bytes: int
+    stored_bytes: int
     variants: tuple[Precision, ...]
     card: str
 
@@ -72,6 +73,7 @@ def running_default(options: Options, otherwise: str) -> str:
 
 def installed_facts(model: AnyModel, default: str) -> ModelFacts:
     """Of a model in the folder."""
+    from skerry.models.folder import stored_files
     from skerry.models.manifest import ImageManifest, labels_of, space_of
 
     manifest = model.manifest
@@ -85,6 +87,7 @@ def installed_facts(model: AnyModel, default: str) -> ModelFacts:
         embedding_size=space_of(manifest)[1],
         image_size=manifest.preprocess.size if isinstance(manifest, ImageManifest) else 0,
         download_bytes=0,
+        stored_bytes=sum(file.bytes for file in stored_files(model)),
         variants=tuple(
             Precision(v.precision, v.bytes, v.agreement, v.cosine, v.passed)
             for v in manifest.variants
@@ -107,6 +110,7 @@ def known_facts(entry: CatalogueEntry, default: str) -> ModelFacts:
         embedding_size=0,
         image_size=entry.preprocess.size if isinstance(entry, ImageEntry) else 0,
         download_bytes=entry.download_bytes,
+        stored_bytes=0,
         variants=(),
         card=entry.card,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from skerry.cli.model_facts import (
     open_store,
     running_default,
 )
+from skerry.cli.model_places import STEPS, Place, add_chat, is_chat, name_of
 from skerry.cli.options import Options, data_option, examples, json_option, node_options
 from skerry.cli.output import note, one_line, print_json, say, size, style, table
 from skerry.cli.progress import Progress
@@ -28,14 +28,6 @@ if TYPE_CHECKING:
     from skerry.models.manifest import AnyModel
     from skerry.models.progress import Progress as PullProgress
     from skerry.models.store import ModelStore
-
-STEPS = {
-    "wait": "waiting for another process",
-    "fetch": "fetching",
-    "check": "checking",
-    "convert": "converting",
-    "install": "installing",
-}
 
 
 @click.group(
@@ -76,12 +68,11 @@ def list_models(options: Options) -> None:
 
 def _row(facts: ModelFacts) -> tuple[object, ...]:
     state = "installed" if facts.installed else "can be pulled"
-    stored = sum(variant.bytes for variant in facts.variants)
     return (
         facts.name,
         f"{state}, default" if facts.default else state,
         " ".join(_precision(variant) for variant in facts.variants),
-        size(stored) if stored else f"{size(facts.download_bytes)} to fetch",
+        size(facts.stored_bytes) if facts.installed else f"{size(facts.download_bytes)} to fetch",
         facts.labels or "",
         facts.embedding_size or "",
         facts.license,
@@ -131,11 +122,11 @@ def _pull(store: ModelStore, name: str, settings: ModelSettings) -> AnyModel:
         "skerry models add resnet50.onnx --labels imagenet-1k --preprocess imagenet-224",
         "skerry models add resnet50.pth --labels classes.txt \\",
         "    --preprocess imagenet-224-stretch-lanczos",
+        "skerry models add model.gguf --name mine",
+        "skerry models add hf:OWNER/NAME/FILE.gguf",
     )
 )
-@click.argument(
-    "file", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
+@click.argument("place", metavar="FILE", type=Place())
 @click.option("--name", metavar="NAME", help="Its name here; else the file's.")
 @click.option(
     "--task",
@@ -146,9 +137,8 @@ def _pull(store: ModelStore, name: str, settings: ModelSettings) -> AnyModel:
 )
 @click.option(
     "--labels",
-    required=True,
     metavar="FILE",
-    help="Its classes in order: a line each, a JSON list, or 'imagenet-1k'.",
+    help="Classes of an image model, in order: a line each, a JSON list, or 'imagenet-1k'.",
 )
 @click.option(
     "--preprocess",
@@ -168,26 +158,36 @@ def _pull(store: ModelStore, name: str, settings: ModelSettings) -> AnyModel:
 @click.pass_obj
 def add(
     options: Options,
-    file: Path,
+    place: str | Path,
     name: str | None,
     task: Any,
-    labels: str,
+    labels: str | None,
     preprocess: str,
     image_size: int | None,
     embedding: str | None,
 ) -> None:
     """Take in your own model: .onnx, .safetensors, or .pth and .bin with torchvision's names.
 
-    Pickles are read once, by a reader that runs nothing of them.
+    A .gguf file is a language model: a path, an https:// address, or hf:OWNER/NAME/FILE. Pickles
+    are read once, by a reader that runs nothing of them.
     """
     from skerry.models.labels import read_labels
     from skerry.models.presets import preset, resized
 
-    prepared = preset(preprocess)
     store, default = open_store(options)
+    if isinstance(place, str) or is_chat(place):
+        if labels or embedding or image_size:
+            raise click.UsageError(
+                "A language model takes --name, and nothing of an image model's."
+            )
+        _tell_added(options, installed_facts(add_chat(options, store, place, name=name), default))
+        return
+    if labels is None:
+        raise click.UsageError("An image model needs --labels.")
+    prepared = preset(preprocess)
     model = store.add(
-        file,
-        name=name or _name_of(file),
+        place,
+        name=name or name_of(place.name),
         labels=read_labels(labels),
         preprocess=resized(prepared, image_size) if image_size else prepared,
         embedding=embedding,
@@ -200,8 +200,12 @@ def add(
     note(f"Make it the node's default with: skerry models use {facts.name}")
 
 
-def _name_of(file: Path) -> str:
-    return re.sub(r"[^a-z0-9._-]+", "-", file.stem.lower()).strip("-._")
+def _tell_added(options: Options, facts: ModelFacts) -> None:
+    if options.json:
+        print_json(facts)
+    else:
+        say(one_line(facts.card.rstrip().splitlines()[-1]))
+        say(f"{facts.name} is installed.")
 
 
 @models.command(epilog=examples("skerry models show efficientnet-lite2"))

@@ -71,7 +71,7 @@ def describe(header: GgufHeader) -> str:
     """One line for people: architecture, size, storage, context."""
     return (
         f"{header.name or 'Unnamed'}: {header.architecture}, "
-        f"{header.parameters / 1e6:.0f} million parameters as {header.quantisation}, "
+        f"{header.parameters:,} parameters as {header.quantisation}, "
         f"context of {header.context} tokens, "
         f"{'with' if header.template else 'without'} a chat template"
         f"{', tools' if header.tools else ''}."
