@@ -17,16 +17,11 @@ import numpy as np
 
 from skerry.errors import BadRequest, ContextLengthExceeded, ModelInvalid
 from skerry.generation.base import Message, Sampling, Tool
+from skerry.generation.openvino_grammar import GrammarCheck
+from skerry.generation.openvino_runtime import genai, ov
 from skerry.generation.openvino_wire import Generate, Load, Loaded
 from skerry.generation.special_tokens import Breaker, cut
 from skerry.models.gguf import read_gguf
-
-# `import openvino` loads its model converter, and that reports each import to its maker over
-# the network. The converter is of no use here, so it is kept out: openvino expects that.
-CONVERTER = "openvino.tools.ovc"
-sys.modules.setdefault(CONVERTER, None)  # type: ignore[arg-type]
-import openvino as ov  # noqa: E402
-import openvino_genai as genai  # noqa: E402
 
 BLOCK_TOKENS = 32
 """Tokens whose keys and values are kept together, on a CPU."""
@@ -57,6 +52,7 @@ class Model:
             ENABLE_CPU_PINNING=False,
         )
         self._ids = 0
+        self.grammar = GrammarCheck(self._tokenizer, vocabulary=header.vocabulary)
         self.loaded = Loaded(elapsed_s=time.perf_counter() - began, cached=cached)
 
     def count(self, text: str) -> int:

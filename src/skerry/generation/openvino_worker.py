@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import traceback
 from typing import Any
 
-import openvino_genai as genai
-from llguidance import LLMatcher
-
-from skerry.errors import BadRequest, ModelUnavailable, SkerryError, Unprocessable
+from skerry.errors import BadRequest, ModelUnavailable, SkerryError
 from skerry.generation.base import Delta, Finished, FinishReason, TokenLogprob, ToolCall
 from skerry.generation.openvino_model import Model, refusal
+from skerry.generation.openvino_runtime import genai
 from skerry.generation.openvino_wire import Count, Generate, Load, decode_call, encode
 from skerry.generation.text_stream import TextStream
 from skerry.generation.tool_calls import ToolCallReader
@@ -31,7 +28,6 @@ class Answer:
     def __init__(self, call_id: int, call: Generate, handle: Any, *, prompt_tokens: int) -> None:
         self.call_id = call_id
         self.handle = handle
-        self.has_grammar = call.sampling.json_schema is not None
         self.tokens = 0
         self.heard_at = time.monotonic()
         self._prompt_tokens = prompt_tokens
@@ -146,7 +142,7 @@ class Server:
     def _begin(self, call_id: int, call: Generate) -> None:
         model = self._loaded()
         if call.sampling.json_schema is not None:
-            _check_schema(call.sampling.json_schema)
+            model.grammar.check(call.sampling.json_schema)
         prompt = model.prompt(call)
         try:
             handle = model.begin(prompt, call.sampling)
@@ -162,11 +158,8 @@ class Server:
 
     def _step(self) -> None:
         model = self._loaded()
-        try:
-            model.step()
-        except RuntimeError as error:
-            self._recover(error)
-            return
+        # An error here ends the process: GenAI cannot go on after one in the middle of a step.
+        model.step()
         for answer in list(self._answers.values()):
             self._tell(answer, model)
 
@@ -194,33 +187,10 @@ class Server:
             self._channel.part(answer.call_id, encode(delta))
         self._channel.answer(answer.call_id, encode(finished))
 
-    def _recover(self, error: RuntimeError) -> None:
-        """Drop the answers whose grammar cannot be made; without one, this process is of no use."""
-        blamed = [a for a in self._answers.values() if a.has_grammar and a.tokens == 0]
-        if not blamed:
-            traceback.print_exc()
-            sys.exit(f"OpenVINO failed: {error}")
-        for answer in blamed:
-            del self._answers[answer.call_id]
-            answer.handle.cancel()
-            self._channel.fail(answer.call_id, _no_grammar(str(error)))
-
     def _loaded(self) -> Model:
         if self._model is None:
             raise ModelUnavailable("The OpenVINO worker has no model loaded.")
         return self._model
-
-
-def _check_schema(schema: str) -> None:
-    # GenAI would fail in the middle of a step, with every answer under way.
-    grammar = LLMatcher.grammar_from_json_schema(schema)
-    failed, messages = LLMatcher.validate_grammar_with_warnings(grammar)
-    if failed or messages:
-        raise _no_grammar("; ".join(messages))
-
-
-def _no_grammar(reason: str) -> Unprocessable:
-    return Unprocessable(f"No grammar can be made of the JSON schema: {reason}")
 
 
 def main() -> None:
