@@ -26,6 +26,10 @@ BACKENDS: dict[str, dict[str, tuple[str, str]]] = {
         "openvino": ("skerry.inference.openvino:OpenVinoEngine", "skerry"),
         "onnx": ("skerry.inference.onnx:OnnxEngine", "skerry"),
     },
+    "encoders": {
+        "openvino": ("skerry.inference.encoders.openvino:OpenVinoEncoder", "skerry"),
+        "onnx": ("skerry.inference.encoders.onnx:OnnxEncoder", "skerry"),
+    },
     "generation": {
         "openvino": ("skerry.generation.openvino:OpenVinoGenerator", "skerry"),
         "llamacpp": ("skerry.generation.llamacpp:LlamaCppGenerator", "skerry"),

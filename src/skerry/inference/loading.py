@@ -14,7 +14,7 @@ from skerry.inference.base import Engine
 from skerry.inference.cpu import this_cpu
 from skerry.inference.selection import best_precision, candidates
 from skerry.metrics import Metrics
-from skerry.models.manifest import ImageModel
+from skerry.models.manifest import ImageModel, InstalledModel, Manifest
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ ENGINES_OF_DEVICE = {
 }
 PRECISIONS = ("fp32", "bf16", "int8")
 COMPILED_FOLDER = "compiled"
+AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def load_engine(
         precision=choice.precision,
         device=choice.device,
         threads=settings.threads,
-        cache_folder=_cache_folder(model),
+        cache_folder=compiled_folder(model),
     )
     elapsed_s = time.perf_counter() - started
     log.info(
@@ -69,16 +70,10 @@ def load_engine(
 
 def choose(model: ImageModel, *, settings: ModelSettings) -> Choice:
     """Resolve `auto` in `settings` for `model` on this CPU; may measure, once per CPU."""
-    device = "cpu" if settings.device == "auto" else settings.device
-    if device not in ENGINES_OF_DEVICE:
-        raise _unknown("device", device, tuple(ENGINES_OF_DEVICE))
-    engine = _engine(settings.engine, device)
-    if settings.precision != "auto":
-        if settings.precision not in PRECISIONS:
-            raise _unknown("precision", settings.precision, PRECISIONS)
-        return Choice(engine, device, settings.precision, "as configured")
-    if device != "cpu":
-        return Choice(engine, device, "fp32", "precisions are measured on CPUs only")
+    asked = configured(settings)
+    if asked.precision != AUTO:
+        return asked
+    engine, device = asked.engine, asked.device
     if candidates(model, engine=engine) == ["fp32"]:
         return Choice(engine, device, "fp32", "there is no other variant to choose")
     best = best_precision(model, engine=engine, threads=settings.threads).best
@@ -86,12 +81,26 @@ def choose(model: ImageModel, *, settings: ModelSettings) -> Choice:
     return Choice(engine, device, best.precision, reason)
 
 
-def _engine(name: str, device: str) -> str:
+def configured(settings: ModelSettings) -> Choice:
+    """Engine and device that `settings` mean; the precision stays `auto` where it is measured."""
+    device = "cpu" if settings.device == AUTO else settings.device
+    if device not in ENGINES_OF_DEVICE:
+        raise unknown_setting("device", device, tuple(ENGINES_OF_DEVICE))
+    engine = engine_for(settings.engine, device)
+    if settings.precision not in (AUTO, *PRECISIONS):
+        raise unknown_setting("precision", settings.precision, PRECISIONS)
+    if settings.precision == AUTO and device != "cpu":
+        return Choice(engine, device, "fp32", "precisions are measured on CPUs only")
+    return Choice(engine, device, settings.precision, "as configured")
+
+
+def engine_for(name: str, device: str) -> str:
+    """The engine that `name` (or `auto`) means on `device`; ConfigError when it cannot run it."""
     possible = ENGINES_OF_DEVICE[device]
-    if name == "auto":
+    if name == AUTO:
         return this_cpu().engine if device == "cpu" else possible[0]
     if name not in ("openvino", "onnx"):
-        raise _unknown("engine", name, ("openvino", "onnx"))
+        raise unknown_setting("engine", name, ("openvino", "onnx"))
     if name not in possible:
         raise ConfigError(
             f"The engine '{name}' does not run on the device '{device}'.",
@@ -100,13 +109,14 @@ def _engine(name: str, device: str) -> str:
     return name
 
 
-def _unknown(setting: str, value: str, known: tuple[str, ...]) -> ConfigError:
+def unknown_setting(setting: str, value: str, known: tuple[str, ...]) -> ConfigError:
+    """A setting with a value that nothing here knows."""
     return ConfigError(
         f'models.{setting} = "{value}" is not known.', remedy=f"Known: auto, {', '.join(known)}."
     )
 
 
-def _cache_folder(model: ImageModel) -> Path | None:
+def compiled_folder(model: InstalledModel[Manifest]) -> Path | None:
     """Where compiled models are kept; none, said aloud, when the folder cannot be written."""
     folder = model.folder / COMPILED_FOLDER
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,22 +15,8 @@ from skerry.errors import ConfigError, ModelUnavailable
 from skerry.inference.base import EngineOutput, Float32
 from skerry.inference.cpu import this_cpu, usable_cores
 from skerry.inference.identity import engine_info, stored_variant
+from skerry.inference.openvino_import import ov
 from skerry.models.manifest import ImageModel
-
-# `import openvino` loads its model converter, and that reports each import to its maker over
-# the network. The converter is of no use here, so it is kept out: openvino expects that.
-CONVERTER = "openvino.tools.ovc"
-if CONVERTER not in sys.modules:
-    sys.modules[CONVERTER] = None  # type: ignore[assignment]
-    import openvino as ov
-
-    del sys.modules[CONVERTER]
-else:
-    import openvino as ov
-
-# The binding looks NumPy up at its first conversion, with a C++ lock held while it lets go of the
-# GIL: two threads doing so at once stop the whole process for good. Here one thread does it.
-ov.Type.f32.to_dtype()
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -11,12 +13,15 @@ from skerry.backends import backend_class
 from skerry.errors import SkerryError
 from skerry.inference.base import Engine, Float32
 from skerry.inference.comparison import MIN_AGREEMENT, MIN_COSINE, Outputs, compare
-from skerry.inference.cpu import Cpu, this_cpu
+from skerry.inference.cpu import this_cpu
+from skerry.inference.identity import EngineModel
 from skerry.inference.probe_photos import probe_tensors
 from skerry.inference.trial import latencies_ms, outputs_side_by_side
 from skerry.models.manifest import ImageModel
 
 log = logging.getLogger(__name__)
+
+E = TypeVar("E")
 
 
 class PrecisionResult(msgspec.Struct, frozen=True):
@@ -47,12 +52,31 @@ class Measurement(msgspec.Struct, frozen=True):
 
 def best_precision(model: ImageModel, *, engine: str, threads: int) -> Measurement:
     """The stored measurement of this CPU, or a new one when there is none that still holds."""
-    cpu = this_cpu()
-    stored = _read(_path(model, engine, cpu))
+    return kept_or_measured(
+        model,
+        engine=engine,
+        measure=lambda: measure_precisions(model, engine=engine, threads=threads),
+    )
+
+
+def kept_or_measured(
+    model: EngineModel, *, engine: str, measure: Callable[[], Measurement]
+) -> Measurement:
+    """What lies beside the model for this CPU and these variants, or what `measure` gives."""
+    stored = _read(_path(model, engine))
     if stored is not None and stored.variants == _digests(model):
         return stored
     log.info("measuring precisions of '%s' on this CPU, once", model.manifest.name)
-    return measure_precisions(model, engine=engine, threads=threads)
+    return measure()
+
+
+def keep(model: EngineModel, engine: str, results: Sequence[PrecisionResult]) -> Measurement:
+    """Store what was measured beside the model; a folder that cannot be written is said aloud."""
+    measurement = Measurement(
+        model.manifest.name, engine, this_cpu().name, _digests(model), tuple(results)
+    )
+    _write(_path(model, engine), measurement)
+    return measurement
 
 
 def candidates(model: ImageModel, *, engine: str) -> list[str]:
@@ -78,37 +102,38 @@ def measure_precisions(
     Takes a few seconds. Raises what loading fp32 raises; another precision that does not run here
     is left out and logged.
     """
-    cpu = this_cpu()
     tensors = probe_tensors(model.manifest.preprocess) if images is None else images
-    engines = _loaded(model, engine, threads)
+    backend = backend_class("inference", engine)
+
+    def make(precision: str) -> Engine:
+        made: Engine = backend(model, precision=precision, device="cpu", threads=threads)
+        return made
+
+    engines = loaded(make, candidates(model, engine=engine))
     try:
         outputs = outputs_side_by_side(list(engines.values()), tensors)
         times = latencies_ms(list(engines.values()), tensors[0])
     finally:
-        for loaded in engines.values():
-            loaded.close()
+        for each in engines.values():
+            each.close()
     results = [
         _judged(precision, time_ms, output, reference=outputs[0])
         for precision, time_ms, output in zip(engines, times, outputs, strict=True)
     ]
-    measurement = Measurement(
-        model.manifest.name, engine, cpu.name, _digests(model), tuple(results)
-    )
-    _write(_path(model, engine, cpu), measurement)
-    return measurement
+    return keep(model, engine, results)
 
 
-def _loaded(model: ImageModel, engine: str, threads: int) -> dict[str, Engine]:
-    make = backend_class("inference", engine)
-    engines: dict[str, Engine] = {}
-    for precision in candidates(model, engine=engine):
+def loaded(make: Callable[[str], E], precisions: Sequence[str]) -> dict[str, E]:
+    """Each precision that runs here; one that does not is logged, fp32's error is raised."""
+    made: dict[str, E] = {}
+    for precision in precisions:
         try:
-            engines[precision] = make(model, precision=precision, device="cpu", threads=threads)
+            made[precision] = make(precision)
         except SkerryError as error:
             if precision == "fp32":
                 raise
             log.warning("%s does not run here: %s", precision, error.message)
-    return engines
+    return made
 
 
 def _judged(
@@ -125,12 +150,12 @@ def _judged(
     )
 
 
-def _digests(model: ImageModel) -> dict[str, str]:
+def _digests(model: EngineModel) -> dict[str, str]:
     return {variant.precision: variant.sha256 for variant in model.manifest.variants}
 
 
-def _path(model: ImageModel, engine: str, cpu: Cpu) -> Path:
-    return model.folder / f"measured-{engine}-{cpu.signature}.json"
+def _path(model: EngineModel, engine: str) -> Path:
+    return model.folder / f"measured-{engine}-{this_cpu().signature}.json"
 
 
 def _read(path: Path) -> Measurement | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-ORDER = ("cache", "decode", "queue", "inference", "store", "search", "metadata")
+ORDER = ("cache", "decode", "tokenize", "queue", "inference", "store", "search", "metadata")
 
 
 class Stages:
