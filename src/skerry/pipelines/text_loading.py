@@ -9,17 +9,23 @@ from skerry.config import Settings
 from skerry.generation.selection import footprint_bytes as generator_bytes
 from skerry.generation.selection import open_generator
 from skerry.generation.slots import Slots
+from skerry.inference.encoder_loading import load_encoder
+from skerry.inference.text_batcher import TextBatcher
+from skerry.media.tokens import Tokens
 from skerry.metrics import Metrics
 from skerry.models.manifest import (
-    AnyModel,
     ChatManifest,
     ChatModel,
     ClassifierManifest,
+    ClassifierModel,
     EmbeddingManifest,
+    EmbeddingModel,
     Manifest,
     Task,
     of_task,
 )
+from skerry.pipelines.classify import TextClassifier
+from skerry.pipelines.embed import Embedder
 from skerry.pipelines.fetching import Fetcher
 from skerry.pipelines.texts import Served
 
@@ -72,7 +78,9 @@ class LocalTextLoader:
         model = await asyncio.to_thread(self._fetcher.installed, name)
         if isinstance(model.manifest, ChatManifest):
             return await self._generator(of_task(model, ChatManifest))
-        return await self._encoder(model)
+        if isinstance(model.manifest, EmbeddingManifest):
+            return await self._embedder(of_task(model, EmbeddingManifest))
+        return await self._classifier(of_task(model, ClassifierManifest))
 
     def _is_remote(self, name: str) -> bool:
         return self._settings.generation.type == "remote" and name == self._settings.models.chat
@@ -83,5 +91,31 @@ class LocalTextLoader:
         )
         return Slots(generator, queue=self._settings.generation.queue, metrics=self._metrics)
 
-    async def _encoder(self, model: AnyModel) -> Served:
-        raise NotImplementedError
+    async def _embedder(self, model: EmbeddingModel) -> Embedder:
+        tokens = await asyncio.to_thread(_tokens, model)
+        submitter = await self._submitter(model)
+        return Embedder(model.manifest, submitter, tokens, threads=self._threads)
+
+    async def _classifier(self, model: ClassifierModel) -> TextClassifier:
+        tokens = await asyncio.to_thread(_tokens, model)
+        submitter = await self._submitter(model)
+        return TextClassifier(
+            model.manifest, tokens=tokens, submitter=submitter, threads=self._threads
+        )
+
+    async def _submitter(self, model: EmbeddingModel | ClassifierModel) -> TextBatcher:
+        encoder = await asyncio.to_thread(
+            load_encoder, model, settings=self._settings.models, metrics=self._metrics
+        )
+        return TextBatcher(
+            encoder,
+            metrics=self._metrics,
+            queue=self._settings.limits.queue,
+            pad_id=model.manifest.text.pad_id,
+            threads=self._threads if encoder.info.device == "cpu" else None,
+        )
+
+
+def _tokens(model: EmbeddingModel | ClassifierModel) -> Tokens:
+    text = model.manifest.text
+    return Tokens(model.path(text.tokenizer), max_tokens=text.max_tokens)
