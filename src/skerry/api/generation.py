@@ -6,14 +6,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from skerry.api.contract import Exchange
 from skerry.errors import DeadlineExceeded
 from skerry.generation.base import Event, Finished, GenerationRequest, TokenLogprob
-
-if TYPE_CHECKING:
-    from skerry.generation.slots import Slots
+from skerry.generation.slots import Slots
 
 
 @dataclass(slots=True)

@@ -189,10 +189,10 @@ def _inputs(given: str | Sequence[str | int | list[int]]) -> list[str | list[int
         texts: list[str | list[int]] = [given]
     elif all(isinstance(item, int) for item in given):
         texts = [cast("list[int]", list(given))]
-    elif any(isinstance(item, int) for item in given):
-        raise FieldRefused("'inputs' mixes texts and token ids.", field="inputs")
-    else:
+    elif len({type(item) for item in given}) == 1:
         texts = cast("list[str | list[int]]", list(given))
+    else:
+        raise FieldRefused("'inputs' mixes texts and token ids.", field="inputs")
     _check_batch(texts)
     return texts
 

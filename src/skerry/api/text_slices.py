@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import TypeVar
 
 import numpy as np
 
 from skerry.api.contract import Exchange
+from skerry.api.streaming import while_connected
 from skerry.errors import FieldRefused
+from skerry.pipelines.classify import Classified, TextClassifier
+from skerry.pipelines.embed import Embedder, Embeddings, Long, Text
 
-if TYPE_CHECKING:
-    from skerry.pipelines.classify import Classified, TextClassifier
-    from skerry.pipelines.embed import Embedder, Embeddings, Long
-
-SLICE = 64
-"""Texts admitted at once: others get their turn between two slices of a large request, and the
-deadline holds for each slice, so that a large request may take its time."""
+SLICE_TEXTS = 512
+SLICE_CHARACTERS = 1 << 16
+"""About a second's work. The deadline holds for each slice, so that a large request may take its
+time; it ends when its client leaves."""
+TOKEN_CHARACTERS = 4
+T = TypeVar("T", bound=Text)
 
 
 async def embed_texts(
     embedder: Embedder,
-    texts: Sequence[str | Sequence[int]],
+    texts: Sequence[Text],
     *,
     exchange: Exchange,
     long: Long,
@@ -38,17 +40,18 @@ async def embed_texts(
             f"'{embedder.manifest.name}' knows no '{use[:80]}'; known: {known}.", field=use_field
         )
     parts: list[Embeddings] = []
-    for start in range(0, len(texts), SLICE):
-        parts.append(
-            await embedder.embed(
-                texts[start : start + SLICE],
-                deadline=_deadline(exchange), stages=exchange.stages, long=long, use=use,
+    work = slices(texts)
+    async with _watched(work, exchange):
+        for part in work:
+            parts.append(
+                await embedder.embed(
+                    part, deadline=_deadline(exchange), stages=exchange.stages, long=long, use=use
+                )
             )
-        )  # fmt: skip
     if len(parts) == 1:
         return parts[0]
     vectors = np.concatenate([part.vectors for part in parts])
-    return replace(parts[0], vectors=vectors, tokens=[n for part in parts for n in part.tokens])
+    return Embeddings(vectors, [count for part in parts for count in part.tokens])
 
 
 async def classify_texts(
@@ -56,12 +59,31 @@ async def classify_texts(
 ) -> list[Classified]:
     """The classes of all texts."""
     found: list[Classified] = []
-    for start in range(0, len(texts), SLICE):
-        found += await classifier.classify(
-            texts[start : start + SLICE],
-            deadline=_deadline(exchange), stages=exchange.stages, long=long,
-        )  # fmt: skip
+    work = slices(texts)
+    async with _watched(work, exchange):
+        for part in work:
+            found += await classifier.classify(
+                part, deadline=_deadline(exchange), stages=exchange.stages, long=long
+            )
     return found
+
+
+def slices(texts: Sequence[T]) -> list[Sequence[T]]:
+    """The texts in their order, in parts of about the same work."""
+    found, start, characters = [], 0, 0
+    for i, text in enumerate(texts):
+        size = len(text) if isinstance(text, str) else TOKEN_CHARACTERS * len(text)
+        full = i - start == SLICE_TEXTS or characters + size > SLICE_CHARACTERS
+        if full and i > start:
+            found.append(texts[start:i])
+            start, characters = i, 0
+        characters += size
+    return [*found, texts[start:]]
+
+
+def _watched(work: Sequence[object], exchange: Exchange) -> AbstractAsyncContextManager[None]:
+    """A single slice is over before watching for the client's going would pay."""
+    return while_connected(exchange) if len(work) > 1 else nullcontext()
 
 
 def _deadline(exchange: Exchange) -> float:

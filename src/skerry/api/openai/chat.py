@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -55,9 +55,7 @@ from skerry.generation.base import (
     Sampling,
     TokenLogprob,
 )
-
-if TYPE_CHECKING:
-    from skerry.generation.slots import Slots
+from skerry.generation.slots import Slots
 
 # What OpenAI's API has and a node has not, with the values that ask for nothing.
 UNSUPPORTED: dict[str, Sequence[Any]] = {
