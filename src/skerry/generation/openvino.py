@@ -103,8 +103,9 @@ class OpenVinoGenerator:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """The answer as it comes; see Generator."""
         self._check(request)
+        body = _encoded(request)
         worker = await self._running()
-        stream = worker.stream(encode(Generate.of(request)), limit_s=SILENCE_LIMIT_S)
+        stream = worker.stream(body, limit_s=SILENCE_LIMIT_S)
         async with aclosing(stream) as pieces:
             async for piece in pieces:
                 yield decode_event(piece)
@@ -197,3 +198,12 @@ class OpenVinoGenerator:
             self._worker = None
             log.error("The openvino worker %s; the next request starts it again.", reason)
             self._metrics.worker_restarts.labels(NAME).inc()
+
+
+def _encoded(request: GenerationRequest) -> bytes:
+    try:
+        return encode(Generate.of(request))
+    except UnicodeEncodeError as error:
+        raise BadRequest("A text of the request is not Unicode: it holds half a pair.") from error
+    except RecursionError as error:
+        raise BadRequest("The tools' parameters are nested too deeply.") from error

@@ -42,6 +42,7 @@ class Model:
         self._ends = set(header.eos_ids)
         self._breaker = Breaker(header.special_tokens)
         self._bytes = _token_bytes(self._tokenizer, header.vocabulary)
+        self._longest = max(map(len, self._bytes))
         self._pipeline = genai.ContinuousBatchingPipeline(
             load.file,
             self._tokenizer,
@@ -57,7 +58,9 @@ class Model:
 
     def count(self, text: str) -> int:
         """Tokens of a plain text."""
-        return len(self._plain(text, begin=False))
+        mark = self._breaker.mark_for([text])
+        pieces = cut(self._breaker.broken(text, mark), mark)
+        return sum(len(self._encode(piece)) for piece in pieces)
 
     def prompt(self, call: Generate) -> list[int]:
         """Token ids of what is to be continued; BadRequest for one that cannot be made."""
@@ -66,6 +69,7 @@ class Model:
             if any(not 0 <= token < len(self._bytes) for token in ids):
                 raise BadRequest(f"A token id is not within 0 to {len(self._bytes) - 1}.")
         elif call.text is not None:
+            self._check_length([call.text])
             ids = self._plain(call.text, begin=True)
         else:
             ids = self._conversation(call.messages or (), call.tools)
@@ -88,11 +92,18 @@ class Model:
         """The bytes a token stands for; none for the end of a turn."""
         return b"" if token in self._ends else self._bytes[token]
 
+    def _check_length(self, texts: Sequence[str]) -> None:
+        """Refuse what is too long for certain before time goes into its tokens."""
+        least = sum(map(len, texts)) // self._longest
+        if least > self._context:
+            raise self._too_long(f"more than {least}")
+
     def _plain(self, text: str, *, begin: bool) -> list[int]:
         mark = self._breaker.mark_for([text])
-        return self._encode(cut(self._breaker.broken(text, mark), mark), begin=begin)
+        return self._joined(cut(self._breaker.broken(text, mark), mark), begin=begin)
 
     def _conversation(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[int]:
+        self._check_length([message.content for message in messages])
         history = [_turn(message) for message in messages]
         offered = [_offer(tool) for tool in tools]
         mark = self._breaker.mark_for([*map(repr, history), *map(repr, offered)])
@@ -106,23 +117,32 @@ class Model:
             raise BadRequest(
                 f"The model's chat template does not take this conversation: {_last_line(error)}"
             ) from error
-        return self._encode(cut(rendered, mark), begin=False)
+        return self._joined(cut(rendered, mark), begin=False)
 
-    def _encode(self, pieces: Sequence[str], *, begin: bool) -> list[int]:
+    def _joined(self, pieces: Sequence[str], *, begin: bool) -> list[int]:
         ids: list[int] = []
         for piece in pieces:
-            encoded = self._tokenizer.encode(piece, add_special_tokens=begin and not ids)
-            ids += encoded.input_ids.data[0].tolist()
+            ids += self._encode(piece, begin=begin and not ids)
+            if len(ids) > self._context:
+                raise self._too_long(f"more than {self._context}")
         return ids
+
+    def _encode(self, piece: str, *, begin: bool = False) -> list[int]:
+        encoded = self._tokenizer.encode(piece, add_special_tokens=begin)
+        ids: list[int] = encoded.input_ids.data[0].tolist()
+        return ids
+
+    def _too_long(self, tokens: str) -> ContextLengthExceeded:
+        return ContextLengthExceeded(
+            f"The prompt has {tokens} tokens; the model's context has {self._context}.",
+            remedy="Shorten the prompt, or ask for fewer tokens.",
+        )
 
     def _limit(self, prompt: int, sampling: Sampling) -> int:
         wanted = sampling.max_tokens
         if prompt + (wanted or 1) > self._context:
-            answer = f" and the answer up to {wanted}" if wanted else ""
-            raise ContextLengthExceeded(
-                f"The prompt has {prompt} tokens{answer}; the model's context has {self._context}.",
-                remedy="Shorten the prompt, or ask for fewer tokens.",
-            )
+            answer = f" tokens and the answer up to {wanted}" if wanted else ""
+            raise self._too_long(f"{prompt}{answer}")
         return wanted or self._context - prompt
 
 

@@ -42,11 +42,11 @@ class Breaker:
         """The text with a mark in each special token, and where one could come to be."""
         if self._pattern is None:
             return text
-        pieces, rest = [], text
-        while (match := self._pattern.search(rest)) is not None:
-            pieces.append(rest[: match.start() + 1])
-            rest = rest[match.start() + 1 :]
-        pieces.append(rest)
+        pieces, begin = [], 0
+        while (match := self._pattern.search(text, begin)) is not None:
+            pieces.append(text[begin : match.start() + 1])
+            begin = match.start() + 1
+        pieces.append(text[begin:])
         # What stands beside the text in a template must not complete a token either.
         before = mark if held_back(text[:LONGEST][::-1], self._reversed) else ""
         after = mark if held_back(text[-LONGEST:], self._special) else ""
