@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from fast_model import ENVIRON, install_fast_model
-from running_node import RunningNode, start_node
+from running_node import NO_TEXT_MODELS, RunningNode, start_node, wait_for_texts
 
+TEXT_MODELS = ("all-minilm-l6-v2", "minilm-sentiment", "smollm2-135m-instruct")
 ROOT = Path(__file__).parent.parent
 
 # What a shell starts in the background ignores Ctrl-C, and hands that on to what it starts.
@@ -62,6 +63,29 @@ def new_node(models: Path, tmp_path: Path) -> Iterator[Callable[..., RunningNode
 def node(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
     """One open node for all tests that don't mind each other's images."""
     running = start_node(tmp_path_factory.mktemp("node") / "data", models=models)
+    yield running
+    running.kill()
+
+
+@pytest.fixture(scope="session")
+def text_models(models: Path) -> Path:
+    """The models folder with the default text models too; skips aloud when they cannot be had."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("SKERRY_")}
+    command = [sys.executable, "-m", "skerry", "models", "pull", *TEXT_MODELS]
+    done = subprocess.run(
+        command, env={**clean, "SKERRY_MODELS": str(models)}, capture_output=True, text=True
+    )
+    if done.returncode:
+        pytest.skip(f"The text models cannot be pulled here: {done.stderr.strip()}")
+    return models
+
+
+@pytest.fixture(scope="session")
+def text_node(text_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
+    """One open node with the default text models, for all tests of text."""
+    data = tmp_path_factory.mktemp("text-node") / "data"
+    running = start_node(data, models=text_models, environ=dict.fromkeys(NO_TEXT_MODELS, ""))
+    wait_for_texts(running)
     yield running
     running.kill()
 

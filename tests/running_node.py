@@ -109,3 +109,16 @@ def wait_ready(node: RunningNode) -> None:
     node.kill()
     text = node.log.read_text("utf-8", "replace")
     raise AssertionError(f"Not ready: {answer and answer.text}\n{text[-4000:]}")
+
+
+def wait_for_texts(node: RunningNode) -> None:
+    """Until the default text models are on the machine; fails with what it still waits for."""
+    end = time.monotonic() + START_S
+    while True:
+        with node.client() as client:
+            part = client.get("/readyz").json()["parts"]["texts"]
+        if part["state"] == "ready":
+            return
+        if part["state"] == "failed" or time.monotonic() > end:
+            raise AssertionError(f"Text models are {part['state']}: {part['reason']}")
+        time.sleep(0.1)

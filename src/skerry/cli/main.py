@@ -22,6 +22,9 @@ COMMANDS = {
     "demo": Lazy("skerry.cli.demo:demo", "Store a handful of free photos, to have a first look."),
     "recognize": Lazy("skerry.cli.recognize:recognize", "Say what images show and resemble."),
     "images": Lazy("skerry.cli.images:images", "Add, list, search, tag, remove and watch images."),
+    "chat": Lazy("skerry.cli.chat:chat", "Talk to the language model."),
+    "classify": Lazy("skerry.cli.texts:classify", "Say what the texts of a file express."),
+    "embed": Lazy("skerry.cli.texts:embed", "Turn the texts of a file into vectors."),
     "models": Lazy("skerry.cli.models:models", "Pull, add and choose models."),
     "quantize": Lazy("skerry.cli.quantize:quantize", "Make a model faster with your own images."),
     "index": Lazy("skerry.cli.index:index", "Look after the vector index."),
@@ -47,7 +50,7 @@ COMMANDS = {
 @node_options
 @click.pass_context
 def root(ctx: click.Context) -> None:
-    """An edge AI node: recognise images and find their like, offline."""
+    """An edge AI node: recognises images, reads and writes text, offline."""
     ctx.ensure_object(Options)
     if os.environ.get("NO_COLOR"):
         ctx.color = False

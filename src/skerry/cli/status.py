@@ -62,10 +62,11 @@ def _fact(name: str, text: str) -> None:
 
 def _model(model: RunningModel) -> str:
     default = ", default" if model.default else ""
-    where = f"{model.engine} on {model.device}, {model.precision}"
-    return (
-        f"{one_line(model.name)}{default}: {where}, {model.state}, loaded in {model.load_ms:.0f} ms"
-    )
+    named = f"{one_line(model.name)}{default}: "
+    if not model.engine:
+        return f"{named}{model.state}"
+    where = f"{model.engine} on {model.device}{f', {model.precision}' if model.precision else ''}"
+    return f"{named}{where}, {model.state}, loaded in {model.load_ms:.0f} ms"
 
 
 def _index(answer: Status) -> str:

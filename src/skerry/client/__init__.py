@@ -7,6 +7,7 @@ from types import TracebackType
 
 from skerry.client import answers
 from skerry.client.resources import Images, Index, Jobs, Keys, Models, Picture, read_picture
+from skerry.client.texts import Texts
 from skerry.client.transport import KeySource, Transport, given_key
 
 __all__ = ["DEFAULT_URL", "Client", "Picture", "answers", "connect"]
@@ -29,6 +30,7 @@ class Client:
         self.keys = Keys(transport)
         self.jobs = Jobs(transport)
         self.index = Index(transport)
+        self.texts = Texts(transport)
 
     def recognize(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
@@ -30,6 +31,8 @@ KeySource = Callable[[], str | None]
 Form = Mapping[str, str]
 Part = tuple[str, tuple[str, bytes | BinaryIO]]
 """A file of a form: field, then name and content; a stream is rewound when it is sent again."""
+
+ERROR_EVENT = '{"error"'
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -82,16 +85,20 @@ class Transport:
             data=form,
             files=files,
         )
-        until = time.monotonic() + self.patience_s
-        while True:
-            response = self._once(request)
-            if response.is_success:
-                return response
-            error = read_error(response, url=self.url)
-            wait_s = error.retry_after_s
-            if wait_s is None or time.monotonic() + wait_s > until:
-                raise error
-            time.sleep(wait_s)
+        return self._patiently(request, stream=False)
+
+    def lines(self, method: str, path: str, *, json: Any) -> Generator[str]:
+        """The lines of an answer as they come; closing the iterator closes the connection."""
+        request = self._http.build_request(method, path, json=json)
+        response = self._patiently(request, stream=True)
+        with closing(response), self._as_unreachable():
+            yield from response.iter_lines()
+
+    def read_event(self, data: str, type: type[T]) -> T:
+        """The JSON of one event as `type`; raises the error that an event tells of."""
+        if data.startswith(ERROR_EVENT):
+            raise as_error(msgspec.json.decode(data, type=_ErrorAnswer).error)
+        return msgspec.json.decode(data, type=type)
 
     def decode(self, response: httpx.Response, type: type[T]) -> T:
         """The JSON body as `type`; NodeUnreachable when it is something else."""
@@ -107,9 +114,24 @@ class Transport:
         """Close the connections."""
         self._http.close()
 
-    def _once(self, request: httpx.Request) -> httpx.Response:
+    def _patiently(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
+        until = time.monotonic() + self.patience_s
+        while True:
+            with self._as_unreachable():
+                response = self._http.send(request, stream=stream)
+                if response.is_success:
+                    return response
+                response.read()
+            error = read_error(response, url=self.url)
+            wait_s = error.retry_after_s
+            if wait_s is None or time.monotonic() + wait_s > until:
+                raise error
+            time.sleep(wait_s)
+
+    @contextmanager
+    def _as_unreachable(self) -> Iterator[None]:
         try:
-            return self._http.send(request)
+            yield
         except httpx.ConnectError as error:
             raise NodeUnreachable(f"No node answers at {self.url}.") from error
         except httpx.TimeoutException as error:
