@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,11 +99,9 @@ class RecordFile:
             self._take_up(path)
 
     def check_continues(self, texts: Iterable[str]) -> None:
-        """Conflict when what the file holds was not made from these first texts."""
-        if self._last is None:
-            return
-        held = next(islice(texts, self.done - 1, None), None)
-        if held != self._last.get("text"):
+        """Conflict when what the file holds was not made from these texts; reads them all."""
+        held = deque(texts, maxlen=1)
+        if self._last is None or [*held] != [self._last.get("text")]:
             raise Conflict(
                 f"{self._path} holds {self.done} records of other texts.",
                 remedy="Name another file with --output, or remove this one.",

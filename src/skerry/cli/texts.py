@@ -78,16 +78,16 @@ def _run(
     long: str,
 ) -> None:
     source, target = TextFile(file, column), RecordFile(output, form)
-    target.check_continues(source.texts())
+    texts = source.texts()
     if target.done:
+        target.check_continues(islice(texts, target.done))
         note(f"{output} holds {count(target.done, 'record')}: going on after them.")
-    remaining = islice(source.texts(), target.done, None)
     with (
         open_client(options, patience_s=PATIENCE_S) as node,
         target.writer() as write,
         Progress(title, total=None) as progress,
     ):
-        for batch in batches(remaining):
+        for batch in batches(texts):
             records = ask(node, batch, model=model, long=long)
             write([{"text": text, **record} for text, record in zip(batch, records, strict=True)])
             progress.advance(len(batch))
