@@ -87,11 +87,14 @@ def _server(node: Node) -> uvicorn.Server:
 
 
 async def _when_settled(node: Node) -> None:
-    """Once models and index are up: tell the person at the terminal where the console is."""
+    """Once images can be served: tell the person where the console is, and what is missing."""
     await node.settled()
     # What was loaded stays: the collector need not look through it again and again.
     gc.freeze()
-    print(f"\n  Skerry is up: {node.url}/console\n", file=sys.stderr, flush=True)  # noqa: T201
+    parts = node.board.parts().items()
+    missing = [f"  {name}: {part.reason}" for name, part in parts if part.state != "ready"]
+    told = "\n".join((f"  Skerry is up: {node.url}/console", *missing))
+    print(f"\n{told}\n", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def bind(host: str, port: int) -> socket.socket:
