@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,13 @@ def running_default(options: Options, otherwise: str) -> str:
     return next((model.name for model in running if model.default), otherwise)
 
 
-def installed_facts(model: AnyModel, default: str) -> ModelFacts:
+def all_defaults(options: Options, image: str) -> frozenset[str]:
+    """The default model of each task, `image` among them."""
+    models = settings_of(options).models
+    return frozenset((image, models.embedding, models.classifier, models.chat))
+
+
+def installed_facts(model: AnyModel, defaults: Collection[str]) -> ModelFacts:
     """Of a model in the folder."""
     from skerry.models.folder import stored_files
     from skerry.models.manifest import ImageManifest, labels_of, space_of
@@ -80,7 +87,7 @@ def installed_facts(model: AnyModel, default: str) -> ModelFacts:
     return ModelFacts(
         name=manifest.name,
         installed=True,
-        default=manifest.name == default,
+        default=manifest.name in defaults,
         task=manifest.task,
         license=manifest.license,
         labels=len(labels_of(manifest)),
@@ -96,14 +103,14 @@ def installed_facts(model: AnyModel, default: str) -> ModelFacts:
     )
 
 
-def known_facts(entry: CatalogueEntry, default: str) -> ModelFacts:
+def known_facts(entry: CatalogueEntry, defaults: Collection[str]) -> ModelFacts:
     """Of a model that can be pulled; what only its weights tell is 0."""
     from skerry.models.catalogue import ImageEntry
 
     return ModelFacts(
         name=entry.name,
         installed=False,
-        default=entry.name == default,
+        default=entry.name in defaults,
         task=entry.task,
         license=entry.license,
         labels=0,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,14 +12,16 @@ from skerry.cli.jobs import follow
 from skerry.cli.model_facts import (
     ModelFacts,
     Precision,
+    all_defaults,
     installed_facts,
     known_facts,
     open_store,
     running_default,
 )
-from skerry.cli.model_places import STEPS, Place, add_chat, is_chat, name_of
+from skerry.cli.model_places import STEPS
+from skerry.cli.models_add import add
 from skerry.cli.options import Options, data_option, examples, json_option, node_options
-from skerry.cli.output import note, one_line, print_json, say, size, style, table
+from skerry.cli.output import one_line, print_json, say, size, style, table
 from skerry.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ def models() -> None:
     """Pull, add and choose models. They lie in the models folder, which nodes may share."""
 
 
+models.add_command(add)
+
+
 @models.command("list")
 @data_option
 @node_options
@@ -49,18 +53,18 @@ def models() -> None:
 def list_models(options: Options) -> None:
     """List the models installed here, and those that can be pulled."""
     store, first = open_store(options)
-    default = running_default(options, first)
-    installed = [installed_facts(model, default) for model in store.list()]
+    defaults = all_defaults(options, running_default(options, first))
+    installed = [installed_facts(model, defaults) for model in store.list()]
     names = {facts.name for facts in installed}
     known = [
-        known_facts(entry, default) for entry in store.known.values() if entry.name not in names
+        known_facts(entry, defaults) for entry in store.known.values() if entry.name not in names
     ]
     listed = [*installed, *known]
     if options.json:
         print_json({"folder": str(store.folder), "models": listed})
         return
     columns = {
-        "name": "left", "state": "left", "precisions": "left", "size": "right",
+        "name": "left", "task": "left", "state": "left", "precisions": "left", "size": "right",
         "classes": "right", "features": "right", "licence": "left",
     }  # fmt: skip
     table(columns, [_row(facts) for facts in listed], footer=f"Models folder: {store.folder}")
@@ -70,6 +74,7 @@ def _row(facts: ModelFacts) -> tuple[object, ...]:
     state = "installed" if facts.installed else "can be pulled"
     return (
         facts.name,
+        facts.task,
         f"{state}, default" if facts.default else state,
         " ".join(_precision(variant) for variant in facts.variants),
         size(facts.stored_bytes) if facts.installed else f"{size(facts.download_bytes)} to fetch",
@@ -97,7 +102,8 @@ def pull(options: Options, names: tuple[str, ...]) -> None:
     store, default = open_store(options)
     wanted = settings_of(options).models
     pulled = [_pull(store, name, wanted) for name in names or (default,)]
-    facts = [installed_facts(model, default) for model in pulled]
+    defaults = all_defaults(options, default)
+    facts = [installed_facts(model, defaults) for model in pulled]
     if options.json:
         print_json({"folder": str(store.folder), "models": facts})
         return
@@ -117,97 +123,6 @@ def _pull(store: ModelStore, name: str, settings: ModelSettings) -> AnyModel:
         return pull_model(store, name, settings=settings, progress=show)
 
 
-@models.command(
-    epilog=examples(
-        "skerry models add resnet50.onnx --labels imagenet-1k --preprocess imagenet-224",
-        "skerry models add resnet50.pth --labels classes.txt \\",
-        "    --preprocess imagenet-224-stretch-lanczos",
-        "skerry models add model.gguf --name mine",
-        "skerry models add hf:OWNER/NAME/FILE.gguf",
-    )
-)
-@click.argument("place", metavar="FILE", type=Place())
-@click.option("--name", metavar="NAME", help="Its name here; else the file's.")
-@click.option(
-    "--task",
-    type=click.Choice(["image-classification"]),
-    default="image-classification",
-    show_default=True,
-    help="What it does.",
-)
-@click.option(
-    "--labels",
-    metavar="FILE",
-    help="Classes of an image model, in order: a line each, a JSON list, or 'imagenet-1k'.",
-)
-@click.option(
-    "--preprocess",
-    metavar="PRESET",
-    default="imagenet-224",
-    show_default=True,
-    help="How its images are prepared; a wrong name lists the presets.",
-)
-@click.option(
-    "--size", "image_size", type=click.IntRange(16, 2048), metavar="N", help="Other image size."
-)
-@click.option(
-    "--embedding", metavar="OUTPUT", help="Tensor of its features; else the last layer's input."
-)
-@data_option
-@json_option
-@click.pass_obj
-def add(
-    options: Options,
-    place: str | Path,
-    name: str | None,
-    task: Any,
-    labels: str | None,
-    preprocess: str,
-    image_size: int | None,
-    embedding: str | None,
-) -> None:
-    """Take in your own model: .onnx, .safetensors, or .pth and .bin with torchvision's names.
-
-    A .gguf file is a language model: a path, an https:// address, or hf:OWNER/NAME/FILE. Pickles
-    are read once, by a reader that runs nothing of them.
-    """
-    from skerry.models.labels import read_labels
-    from skerry.models.presets import preset, resized
-
-    store, default = open_store(options)
-    if isinstance(place, str) or is_chat(place):
-        if labels or embedding or image_size:
-            raise click.UsageError(
-                "A language model takes --name, and nothing of an image model's."
-            )
-        _tell_added(options, installed_facts(add_chat(options, store, place, name=name), default))
-        return
-    if labels is None:
-        raise click.UsageError("An image model needs --labels.")
-    prepared = preset(preprocess)
-    model = store.add(
-        place,
-        name=name or name_of(place.name),
-        labels=read_labels(labels),
-        preprocess=resized(prepared, image_size) if image_size else prepared,
-        embedding=embedding,
-    )
-    facts = installed_facts(model, default)
-    if options.json:
-        print_json(facts)
-        return
-    say(f"{facts.name} is installed: {facts.labels} classes, {facts.embedding_size} features.")
-    note(f"Make it the node's default with: skerry models use {facts.name}")
-
-
-def _tell_added(options: Options, facts: ModelFacts) -> None:
-    if options.json:
-        print_json(facts)
-    else:
-        say(one_line(facts.card.rstrip().splitlines()[-1]))
-        say(f"{facts.name} is installed.")
-
-
 @models.command(epilog=examples("skerry models show efficientnet-lite2"))
 @click.argument("name")
 @data_option
@@ -216,12 +131,12 @@ def _tell_added(options: Options, facts: ModelFacts) -> None:
 def show(options: Options, name: str) -> None:
     """Show a model's card, and how its precisions compare with fp32."""
     store, first = open_store(options)
-    default = running_default(options, first)
+    defaults = all_defaults(options, running_default(options, first))
     entry = store.known.get(name)
     if entry and not (store.folder / name).is_dir():
-        facts = known_facts(entry, default)
+        facts = known_facts(entry, defaults)
     else:
-        facts = installed_facts(store.get(name), default)
+        facts = installed_facts(store.get(name), defaults)
     if options.json:
         print_json(facts)
         return
