@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?=
 UP_FLAGS ?=
 
-.PHONY: up test check format docs bench clean
+.PHONY: up test check format docs bench peers clean
 
 up: $(VENV)/installed
 	@$(BIN)/skerry models pull $(if $(DATA),--data $(DATA))
@@ -26,6 +26,10 @@ format: $(VENV)/tested
 
 docs: $(VENV)/installed
 	$(BIN)/python scripts/reference.py
+
+# What encoders are held against in tests, and measured beside: large, so asked for by name.
+peers: $(VENV)/tested
+	@$(BIN)/python -m pip install --quiet --group peers
 
 bench: $(VENV)/installed
 	@$(BIN)/python -m pip install --quiet --group bench
