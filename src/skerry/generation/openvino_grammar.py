@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from llguidance import LLMatcher
 
@@ -29,6 +30,10 @@ NUMBERS = {
     "llama.attention.head_count_kv": 1,
     "llama.rope.dimension_count": WIDTH,
 }
+UNENFORCED = ("allOf", "multipleOf")
+"""Of the keywords that `llguidance`, which is asked first, lets pass."""
+NAMED = ("properties", "patternProperties", "$defs", "definitions")
+VALUES = ("enum", "const", "default", "examples")
 LAYER = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 NORMS = ("blk.0.attn_norm", "blk.0.ffn_norm", "output_norm")
 
@@ -51,6 +56,8 @@ class GrammarCheck:
         failed, messages = LLMatcher.validate_grammar_with_warnings(grammar)
         if failed or messages:
             raise no_grammar("; ".join(messages))
+        if key := unenforced(msgspec.json.decode(schema)):
+            raise no_grammar(f"OpenVINO would not enforce '{key}'")
         if self._pipeline is None:
             self._pipeline = self._made()
         config = genai.GenerationConfig()
@@ -75,6 +82,22 @@ class GrammarCheck:
             return genai.ContinuousBatchingPipeline(
                 str(path), self._tokenizer, scheduler, "CPU", INFERENCE_NUM_THREADS=1
             )
+
+
+def unenforced(schema: Any) -> str:
+    """A keyword in the schema that GenAI's grammar silently leaves out; empty: there is none."""
+    if isinstance(schema, list):
+        return next(filter(None, map(unenforced, schema)), "")
+    if not isinstance(schema, dict):
+        return ""
+    for key, value in schema.items():
+        if key in UNENFORCED and not (key == "allOf" and len(value) == 1):
+            return str(key)
+        # Under these the keys are names, and no keywords.
+        inner = list(value.values()) if key in NAMED and isinstance(value, dict) else value
+        if key not in VALUES and (found := unenforced(inner)):
+            return found
+    return ""
 
 
 def no_grammar(reason: str) -> Unprocessable:
