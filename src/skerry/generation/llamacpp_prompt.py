@@ -24,6 +24,8 @@ async def prompt_tokens(
     BadRequest for a prompt that cannot be made.
     """
     match request.prompt:
+        case "" | ():
+            tokens = []
         case str() as text:
             tokens = await tokenize(server, text, begin=True, special=False)
         case (int(), *_) as ids:
