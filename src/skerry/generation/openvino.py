@@ -38,9 +38,11 @@ CACHE_FOLDER = "openvino"
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
 TOKENIZERS = ("gpt2",)
 STORAGES = ("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q4_K", "Q6_K", "Q8_0")
-RUNTIME_BYTES = 180 << 20
-WEIGHTS_FACTOR = 1.4
+RUNTIME_BYTES = 260 << 20
+WEIGHTS_FACTOR = 1.6
 """Weights are kept in OpenVINO's own layout, the vocabulary's in 16 bits."""
+LOGITS_BYTES = 2 * 256 * 4
+"""For each token of the vocabulary, at each place of one step."""
 KEY_VALUE_BYTES = 1.25
 """Of each number: a byte, and its share of a scale."""
 
@@ -61,7 +63,8 @@ def footprint_bytes(model: ChatModel, settings: GenerationSettings) -> int:
     header = read_gguf(model.path(model.manifest.file))
     tokens = settings.slots * context_of(model.manifest, settings=settings)
     conversations = tokens * header.attention.key_values * KEY_VALUE_BYTES
-    return int(RUNTIME_BYTES + WEIGHTS_FACTOR * header.weight_bytes + conversations)
+    model_bytes = WEIGHTS_FACTOR * header.weight_bytes + LOGITS_BYTES * header.vocabulary
+    return int(RUNTIME_BYTES + model_bytes + conversations)
 
 
 class OpenVinoGenerator:

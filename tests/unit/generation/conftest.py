@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -36,14 +35,3 @@ async def generator(chat_model: ChatModel) -> AsyncIterator[OpenVinoGenerator]:
     await generator.open()
     yield generator
     await generator.close()
-
-
-@pytest.fixture
-def linked_model(chat_model: ChatModel, tmp_path: Path) -> ChatModel:
-    """The same model in a folder of the test's own."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    for path in chat_model.folder.iterdir():
-        if path.is_file():
-            (folder / path.name).hardlink_to(path)
-    return ChatModel(chat_model.manifest, folder)

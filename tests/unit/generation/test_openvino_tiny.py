@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -303,3 +306,98 @@ async def test_a_file_that_was_cut_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ModelInvalid, match="ends before"):
         await generator.open()
     await generator.close()
+
+
+async def test_a_schema_nothing_can_meet_ends_by_length(generator: OpenVinoGenerator) -> None:
+    endless = {"type": "object", "properties": {"x": {"$ref": "#/$defs/a"}}, "required": ["x"]}
+    schema = json.dumps({"$defs": {"a": endless}, "$ref": "#/$defs/a"})
+    asked = request("a", json_schema=schema, max_tokens=30)
+    assert (await finished(generator, asked)).reason == "length"
+
+
+@pytest.mark.parametrize("seed", [-1, 0, 1 << 63])
+async def test_any_integer_is_a_seed_and_the_same_one_gives_the_same_text_beside_others(
+    generator: OpenVinoGenerator, seed: int
+) -> None:
+    async def text(seed: int) -> str:
+        asked = request("a", temperature=1.0, seed=seed, max_tokens=20)
+        events = [event async for event in generator.generate(asked)]
+        return "".join(event.text for event in events if isinstance(event, Delta))
+
+    alone = await text(seed)
+    beside = await asyncio.gather(text(seed + 1), text(seed))
+    assert beside[1] == alone != beside[0]
+
+
+async def test_the_tokeniser_is_made_once_and_a_damaged_one_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    model = model_of(tmp_path)
+
+    async def load() -> str:
+        caplog.clear()
+        generator = OpenVinoGenerator(model, settings=SETTINGS, metrics=Metrics())
+        try:
+            assert await prompt_tokens(generator, "abc") == 3
+        finally:
+            await generator.close()
+        return caplog.text
+
+    assert "tokeniser made" in await load()
+    assert "tokeniser kept" in await load()
+    (cached,) = (model.folder / "openvino").glob("*/openvino_tokenizer.xml")
+    cached.write_text("damaged")
+    assert "tokeniser made" in await load()
+    assert [path.name for path in cached.parent.parent.iterdir()] == [cached.parent.name]
+
+
+async def test_a_models_folder_that_cannot_be_written_costs_time_and_not_service(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = model_of(tmp_path)
+    (model.folder / "openvino").write_text("in the way")
+    generator = OpenVinoGenerator(model, settings=SETTINGS, metrics=Metrics())
+    try:
+        assert await prompt_tokens(generator, "abc") == 3
+    finally:
+        await generator.close()
+    assert "cannot be kept" in caplog.text
+
+
+WATCHED = """
+import sys
+calls = []
+sys.addaudithook(lambda event, args: calls.append((event, args)) if event in (
+    "socket.connect", "socket.getaddrinfo", "socket.sendto") else None)
+from pathlib import Path
+import skerry.generation.openvino_worker
+from skerry.generation.openvino_model import Model
+from skerry.generation.openvino_wire import Load
+import threading
+Model(Load(file=sys.argv[1], cache=sys.argv[2], slots=1, context=64, threads=1))
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join(5)
+print(len(calls), "openvino_telemetry" in sys.modules)
+"""
+
+
+async def test_loading_reports_to_nobody(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in ("CI", "TF_BUILD")}
+    home = tmp_path / "home"
+    home.mkdir()
+    environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    file = write_tiny_chat(tmp_path / "tiny.gguf")
+    trace = tmp_path / "trace"
+    command = [sys.executable, "-c", WATCHED, str(file), str(tmp_path / "cache")]
+    strace = shutil.which("strace")
+    if strace:
+        command = [strace, "-f", "-e", "trace=connect", "-o", str(trace), *command]
+    done = await asyncio.to_thread(
+        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert done.stdout.split() == ["0", "False"], done.stderr
+    if strace:
+        assert "AF_INET" not in trace.read_text()
+    assert list(home.iterdir()) == []
