@@ -47,6 +47,58 @@ export async function request(method, path, { query, json, body, signal } = {}) 
   return { data, status: response.status, headers: response.headers, elapsedMs: performance.now() - started };
 }
 
+/**
+ * Send JSON and yield the decoded server-sent events of the answer, up to `[DONE]`. Rejects with
+ * an ApiError when the node refuses, when an event tells of an error, when the stream breaks off.
+ */
+export async function* eventStream(path, json, signal) {
+  const headers = { Accept: "text/event-stream", "Content-Type": "application/json" };
+  const response = await send(path, { method: "POST", signal, headers, body: JSON.stringify(json) });
+  if (!response.ok) throw refusal(response, await readBody(response), path);
+  for await (const data of eventData(response.body.getReader())) {
+    if (data === "[DONE]") return;
+    const event = JSON.parse(data);
+    if (event.error) throw refusal(response, event, path);
+    yield event;
+  }
+  throw brokenOff();
+}
+
+/** The `data` of each event, one line each as the node writes them. */
+async function* eventData(reader) {
+  const decoder = new TextDecoder();
+  let rest = "";
+  try {
+    for (;;) {
+      const { value, done } = await read(reader);
+      if (done) return;
+      const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
+      rest = lines.pop();
+      for (const line of lines) if (line.startsWith("data: ")) yield line.slice("data: ".length);
+    }
+  } finally {
+    // A no-op at the end; before it, this is what lets go of the connection.
+    reader.cancel().catch(() => {});
+  }
+}
+
+async function read(reader) {
+  try {
+    return await reader.read();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw brokenOff();
+  }
+}
+
+function brokenOff() {
+  return new ApiError({
+    code: "broken_off",
+    message: "The answer broke off: the connection to the node was lost.",
+    remedy: "Ask again; the node’s log tells more.",
+  });
+}
+
 async function send(url, init) {
   try {
     return await fetch(url, init);
@@ -121,6 +173,19 @@ export const api = {
       body: image,
       signal,
     }),
+
+  /** The events of an answer as it is written; the last has the usage. */
+  chat: ({ model, messages, temperature, maxTokens }, signal) =>
+    eventStream("/v1/chat/completions", {
+      model,
+      messages,
+      temperature,
+      max_tokens: maxTokens ?? undefined,
+      stream: true,
+      stream_options: { include_usage: true },
+    }, signal),
+  classify: (json, signal) => request("POST", "/api/classify", { json, signal }),
+  embeddings: (json, signal) => request("POST", "/v1/embeddings", { json, signal }),
 
   images: (query, signal) => request("GET", "/api/images", { query, signal }),
   image: (id, signal) => request("GET", file(id), { signal }),

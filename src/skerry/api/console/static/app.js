@@ -6,24 +6,27 @@ import { Header } from "./components/header.js";
 import { ErrorNotice, Loading } from "./components/notice.js";
 import { UploadDialog, UploadTray } from "./components/uploads.js";
 import { ImageChanges, useImageChanges } from "./lib/changes.js";
+import { Conversation } from "./lib/chat.js";
 import { ConsoleContext, allows } from "./lib/context.js";
 import { carriesFiles, droppedFiles } from "./lib/files.js";
 import { useSession, useStatus } from "./lib/node.js";
 import { useRecognition } from "./lib/recognition.js";
 import { navigate, useRoute } from "./lib/route.js";
 import { UploadQueue } from "./lib/uploads.js";
+import { ChatView } from "./views/chat.js";
 import { CollectionView } from "./views/collection.js";
 import { RecognizeView } from "./views/recognize.js";
 import { SignInView } from "./views/signin.js";
 import { LiveView } from "./views/status.js";
+import { TextView } from "./views/text.js";
 
-const TITLES = { recognize: "Recognise", collection: "Collection", live: "Live" };
+const TITLES = { recognize: "Recognise", collection: "Collection", chat: "Chat", text: "Text", live: "Live" };
 
 function Console() {
   const session = useSession();
   const { view, query } = useRoute();
   const ready = session.phase === "ready";
-  const node = useStatus({ enabled: ready, live: view === "live" });
+  const node = useStatus({ enabled: ready, live: view === "live" || view === "chat" });
 
   useEffect(() => {
     document.title = `${TITLES[view] ?? "Not found"} · Skerry`;
@@ -58,6 +61,7 @@ function Workspace({ view, query, session, node }) {
   const recognition = useRecognition();
   const [changes] = useState(() => new ImageChanges());
   const [uploads] = useState(() => new UploadQueue());
+  const [conversation] = useState(() => new Conversation());
   const [adding, setAdding] = useState(null);
   const [said, announce] = useState("");
   const can = useCallback((scope) => allows(session.scope, scope), [session.scope]);
@@ -66,6 +70,7 @@ function Workspace({ view, query, session, node }) {
     [session, node.status, node.error, can, changes, uploads],
   );
 
+  useEffect(() => () => conversation.stop(), [conversation]);
   useEffect(() => uploads.onStored((image) => changes.tell("stored", image)), [uploads, changes]);
   useImageChanges(changes, (kind) => kind !== "changed" && node.refresh(), [node]);
   useImageChanges(changes, recognition.follow, [recognition.follow]);
@@ -83,6 +88,8 @@ function Workspace({ view, query, session, node }) {
       <${Guarded} key=${view}>
         ${view === "recognize" && html`<${RecognizeView} recognition=${recognition} onFiles=${onFiles} />`}
         ${view === "collection" && html`<${CollectionView} query=${query} onFiles=${onFiles} />`}
+        ${view === "chat" && html`<${ChatView} conversation=${conversation} />`}
+        ${view === "text" && html`<${TextView} />`}
         ${view === "live" && html`<${LiveView} node=${node} />`}
         ${!TITLES[view] && html`<${Lost} />`}
       </${Guarded}>

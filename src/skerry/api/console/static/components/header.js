@@ -6,6 +6,8 @@ import { Icon, Mark } from "./icons.js";
 const VIEWS = [
   ["recognize", "Recognise", "photo"],
   ["collection", "Collection", "grid"],
+  ["chat", "Chat", "chat"],
+  ["text", "Text", "text"],
   ["live", "Live", "pulse"],
 ];
 
@@ -26,7 +28,8 @@ export function Header({ view, session, node, onSignOut }) {
 export function nodeState({ status, error }) {
   if (error) return error.unreachable ? ["bad", "Offline"] : ["bad", "Trouble"];
   if (!status) return ["wait", "Connecting"];
-  const parts = Object.values(status.parts);
+  // A part that is not required, such as the text models, has its say in the Live view.
+  const parts = Object.values(status.parts).filter(({ required }) => required !== false);
   if (parts.some(({ state }) => state === "failed")) return ["bad", "Trouble"];
   if (!status.ready) return ["wait", "Starting"];
   if (status.index.state !== "ready") return ["wait", "Indexing"];

@@ -5,6 +5,11 @@ import { html } from "../vendor/htm-preact.js";
 const PATHS = {
   photo: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.5 9.5h.01",
   camera: "M4 8h3l2-3h6l2 3h3v11H4zM12 17a4 4 0 1 0 0-8 4 4 0 0 0 0 8z",
+  chat: "M4 5h16v11H11l-4 4v-4H4zM8 9h8M8 12h5",
+  text: "M4 6h16M4 11h16M4 16h9",
+  send: "M12 19V5M6 11l6-6 6 6",
+  stop: "M7 7h10v10H7z",
+  sliders: "M4 8h8M18 8h2M15 5v6M4 16h2M12 16h8M9 13v6",
   grid: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z",
   pulse: "M3 12h4l3-7 4 14 3-7h4",
   folder: "M3 6h6l2 2h10v11H3z",

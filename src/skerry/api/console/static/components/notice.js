@@ -5,16 +5,24 @@ import { useConsole } from "../lib/context.js";
 import { Icon } from "./icons.js";
 
 /** Says what happened and what to do; the request id ties it to the node's log. */
-export function ErrorNotice({ error, onRetry, title }) {
+export function ErrorNotice({ error, onRetry, title, retryLabel = "Try again" }) {
+  const remedy = remedyOf(error);
   return html`<div class="notice notice-error" role="alert">
     <${Icon} name="alert" />
     <div class="notice-body">
       <p class="notice-title">${title ? `${title} ${error.message}` : error.message}</p>
-      ${error.remedy && html`<p>${error.remedy}</p>`}
+      ${remedy && html`<p>${remedy}</p>`}
       ${error.requestId && html`<p class="faint small">Request <code>${error.requestId}</code></p>`}
     </div>
-    ${onRetry && html`<button class="button" onClick=${onRetry}>Try again</button>`}
+    ${onRetry && html`<button class="button" onClick=${onRetry}>${retryLabel}</button>`}
   </div>`;
+}
+
+/** A program reads when to come back in a header; people are told. */
+function remedyOf({ code, remedy, retryAfterS }) {
+  if (!retryAfterS) return remedy;
+  const when = `Try again in ${retryAfterS} s.`;
+  return code === "overloaded" ? when : `${remedy} ${when}`.trim();
 }
 
 /** An error of a request that is made again by itself once the node is back and ready. */

@@ -27,6 +27,9 @@ export function share(value) {
   return `${Math.min(value * 100, 99.9).toFixed(1)}%`;
 }
 
+/** Something a second: one decimal where it says something. */
+export const rate = (value) => (value == null ? "–" : value.toFixed(value >= 100 ? 0 : 1));
+
 export function milliseconds(value) {
   if (value == null) return "–";
   if (value >= 1000) return `${(value / 1000).toFixed(2)} s`;

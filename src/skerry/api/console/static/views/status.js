@@ -2,7 +2,9 @@
 
 import { html } from "../vendor/htm-preact.js";
 import { Chart } from "../components/chart.js";
+import { Generation } from "../components/generation.js";
 import { Icon } from "../components/icons.js";
+import { MODEL_TONES } from "../components/models.js";
 import { Empty, Loading } from "../components/notice.js";
 import { bytes, dateTime, duration, integer, milliseconds, percent, plural } from "../lib/format.js";
 
@@ -67,7 +69,9 @@ export function LiveView({ node }) {
       <h1 class="view-title">Live</h1>
       <p class="faint num">up ${duration(status.uptime_s)}, version ${status.version}</p>
     </header>
-    <div class="charts">${CHARTS.map((chart) => html`<${Chart} key=${chart.title} history=${history} ...${chart} />`)}</div>
+    <div class="charts">${CHARTS.map((chart) => html`<${Chart} key=${chart.title} history=${history} ...${chart} />`)}
+      ${status.generation && html`<${Generation} generation=${status.generation} history=${history} />`}
+    </div>
     <div class="live-cards">
       <${Parts} parts=${status.parts} />
       <${Index} index=${status.index} images=${status.images} />
@@ -131,7 +135,7 @@ function Models({ models }) {
       <table>
         <thead><tr>
           <th scope="col">Model</th><th scope="col">Task</th><th scope="col">Precision</th><th scope="col">Engine</th>
-          <th scope="col">State</th><th scope="col" class="right">Load</th>
+          <th scope="col">State</th><th scope="col" class="right">Memory</th><th scope="col" class="right">Load</th>
         </tr></thead>
         <tbody>
           ${models.map((model) => html`<tr key=${`${model.name} ${model.precision}`}>
@@ -139,7 +143,11 @@ function Models({ models }) {
             <td>${model.task || "–"}</td>
             <td>${model.precision ? model.precision.toUpperCase() : "–"}</td>
             <td>${model.engine ? `${model.engine}, ${model.device}` : "–"}</td>
-            <td>${model.state}</td>
+            <td class=${MODEL_TONES[model.state]}>
+              <span class="model-state"><span class="dot"></span>${model.state}</span>
+              ${model.reason && html`<span class="model-reason">${model.reason}</span>`}
+            </td>
+            <td class="num right">${model.memory_bytes ? bytes(model.memory_bytes) : "–"}</td>
             <td class="num right">${model.load_ms ? milliseconds(model.load_ms) : "–"}</td>
           </tr>`)}
         </tbody>

@@ -1,0 +1,134 @@
+/** A conversation with a language model: its turns, and the answer that is being written. */
+
+import { useEffect, useState } from "../vendor/htm-preact.js";
+import { api } from "../api.js";
+
+const REDRAW_MS = 50;
+
+/** One conversation for the whole page: it goes on while its owner looks at another view. */
+export class Conversation {
+  turns = [];
+  draft = "";
+  model = "";
+  settings = { system: "", temperature: 0.6, maxTokens: 512 };
+  count = 0;
+  abort = null;
+  listeners = new Set();
+  redraw = 0;
+
+  get busy() {
+    return this.abort !== null;
+  }
+
+  /** Ask `model`; does nothing while an answer is being written. */
+  send(question, model) {
+    if (this.busy) return;
+    const messages = [...this.history(), { role: "user", content: question }];
+    const turn = {
+      key: (this.count += 1), question, model, answer: "", phase: "waiting", reason: "", error: null, usage: null,
+      pieces: 0, sentMs: performance.now(), firstMs: null, lastMs: null,
+    };
+    this.turns.push(turn);
+    this.write(turn, messages);
+  }
+
+  /** What the model is told of the turns before; those without an answer never happened. */
+  history() {
+    const { system } = this.settings;
+    const said = this.turns.filter(({ answer }) => answer).flatMap(({ question, answer }) => [
+      { role: "user", content: question },
+      { role: "assistant", content: answer },
+    ]);
+    return system.trim() ? [{ role: "system", content: system }, ...said] : said;
+  }
+
+  async write(turn, messages) {
+    const abort = new AbortController();
+    const { temperature, maxTokens } = this.settings;
+    this.abort = abort;
+    this.changed();
+    try {
+      const events = api.chat({ model: turn.model, messages, temperature, maxTokens }, abort.signal);
+      for await (const event of events) {
+        take(turn, event);
+        this.changed();
+      }
+      turn.phase = "done";
+    } catch (error) {
+      turn.phase = abort.signal.aborted ? "stopped" : "failed";
+      turn.error = abort.signal.aborted ? null : error;
+    }
+    if (this.abort === abort) this.abort = null;
+    this.changed();
+  }
+
+  /** Let go of the connection: the node frees the slot as soon as it notices. */
+  stop() {
+    this.abort?.abort();
+    this.abort = null;
+    this.changed();
+  }
+
+  /** Ask the last question once more. */
+  retry(model) {
+    const { question } = this.turns.pop();
+    this.send(question, model);
+  }
+
+  clear() {
+    this.stop();
+    this.turns = [];
+    this.changed();
+  }
+
+  set(changes) {
+    Object.assign(this, changes);
+    this.changed();
+  }
+
+  changed() {
+    if (this.redraw) return;
+    this.redraw = setTimeout(() => {
+      this.redraw = 0;
+      this.listeners.forEach((tell) => tell());
+    }, REDRAW_MS);
+  }
+
+  subscribe(listener) {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+}
+
+function take(turn, { choices: [choice], usage }) {
+  if (usage) turn.usage = usage;
+  if (choice?.finish_reason) turn.reason = choice.finish_reason;
+  if (!choice?.delta.content) return;
+  turn.lastMs = performance.now();
+  turn.firstMs ??= turn.lastMs;
+  turn.phase = "writing";
+  turn.answer += choice.delta.content;
+  turn.pieces += 1;
+}
+
+/**
+ * `{tokens, exact, firstMs, tokensPerS}` of an answer. Until the node has counted them, each
+ * piece of text is taken for a token, and `exact` is false.
+ */
+export function figuresOf({ usage, pieces, sentMs, firstMs, lastMs }) {
+  const tokens = usage?.completion_tokens ?? pieces;
+  const writingS = (lastMs - firstMs) / 1000;
+  return {
+    tokens,
+    exact: Boolean(usage),
+    firstMs: firstMs == null ? null : firstMs - sentMs,
+    tokensPerS: tokens > 1 && writingS > 0 ? (tokens - 1) / writingS : null,
+  };
+}
+
+/** Redraw the calling component when the conversation moves. */
+export function useConversation(conversation) {
+  const [, draw] = useState(0);
+  useEffect(() => conversation.subscribe(() => draw((count) => count + 1)), [conversation]);
+  return conversation;
+}
