@@ -20,6 +20,9 @@ from skerry.pipelines.stages import Stages
 Text = str | Sequence[int]
 """A text, or the token ids of one."""
 
+INLINE_SIZE = 1000
+"""So many letters take half a millisecond: less than the wait for a thread that also computes."""
+
 
 @dataclass(slots=True)
 class Embeddings:
@@ -96,6 +99,8 @@ class Embedder:
     async def _windows(
         self, texts: Sequence[Text], *, prefix: str, long: Long, deadline: float
     ) -> list[list[list[int]]]:
+        if _size(texts) <= INLINE_SIZE:
+            return self._tokenize(texts, prefix, long)
         work = asyncio.get_running_loop().run_in_executor(
             self._threads, self._tokenize, texts, prefix, long
         )
@@ -121,6 +126,11 @@ class Embedder:
             for number, ids in enumerate(texts)
             if not isinstance(ids, str)
         ]
+
+
+def _size(texts: Sequence[Text]) -> int:
+    """Letters and tokens to look through."""
+    return sum(map(len, texts)) + len(texts)
 
 
 def _joined(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +136,14 @@ async def test_a_deadline_holds_for_the_tokenizer_too(embedder: Embedder) -> Non
 async def test_no_texts_give_no_vectors(embedder: Embedder) -> None:
     nothing = await embed(embedder)
     assert (nothing.vectors.shape, nothing.tokens) == ((0, WIDTH), [])
+
+
+async def test_a_small_text_does_not_wait_for_a_thread(embedder: Embedder) -> None:
+    free = threading.Event()
+    with ThreadPoolExecutor(1) as busy:
+        busy.submit(free.wait)
+        embedder._threads = busy
+        try:
+            assert (await embed(embedder, "the cat")).tokens == [4]
+        finally:
+            free.set()
