@@ -83,6 +83,7 @@ class Sender:
     bodies: Sequence[Path]
     multipart_field: str = ""
     unique_every: int = 0
+    content_type: str = "image/jpeg"
 
     def send(self, *, clients: int, seconds: int) -> Load:
         """One burst; SystemExit when requests failed, since then the rest means nothing."""
@@ -102,7 +103,9 @@ class Sender:
             "paths": [str(path) for path in self.bodies],
             "head": MULTIPART_HEAD.format(field=field) if field else "",
             "tail": MULTIPART_TAIL if field else "",
-            "content_type": f"multipart/form-data; boundary={BOUNDARY}" if field else "image/jpeg",
+            "content_type": f"multipart/form-data; boundary={BOUNDARY}"
+            if field
+            else self.content_type,
             "unique_every": self.unique_every,
             "mark": mark,
         }

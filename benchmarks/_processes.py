@@ -142,13 +142,14 @@ def spawn(
     *,
     environment: Mapping[str, str] | None = None,
     log: Path,
+    python: str = sys.executable,
 ) -> Service:
-    """This Python with `arguments`, in a process group of its own, talking to us by pipes."""
+    """A Python with `arguments`, in a process group of its own, talking to us by pipes."""
     log.parent.mkdir(parents=True, exist_ok=True)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("SKERRY_")}
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [python, *arguments],
             env=inherited | dict(environment or {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
