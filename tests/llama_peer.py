@@ -20,6 +20,8 @@ def start_peer(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # Beside other tests its threads would otherwise wait for each other in a loop.
+        env={**os.environ, "GOMP_SPINCOUNT": "1000"},
     )
     assert process.stdout is not None
     url = process.stdout.readline().strip()
