@@ -19,6 +19,9 @@ FULL: dict[str, list[str]] = {
     "ingest": [],
     "vector_search": [],
     "shared_weights": [],
+    "embeddings": [],
+    "classification": [],
+    "generation": [],
 }
 SHORT: dict[str, list[str]] = {
     "startup": ["--starts", "3"],
@@ -26,6 +29,9 @@ SHORT: dict[str, list[str]] = {
     "cached": ["--rounds", "2", "--seconds", "2", "--stored", "100"],
     "ladder": ["--rounds", "1", "--seconds", "3"],
     "ingest": ["--count", "500"],
+    "embeddings": ["--rounds", "1", "--seconds", "0.5"],
+    "classification": ["--rounds", "1", "--seconds", "0.5"],
+    "generation": ["--rounds", "1", "--tokens", "32", "--seconds", "3"],
 }
 QUIET_LOAD = 0.5
 
