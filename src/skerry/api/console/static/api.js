@@ -174,6 +174,8 @@ export const api = {
       signal,
     }),
 
+  models: (signal) => request("GET", "/api/models", { signal }),
+
   /** The events of an answer as it is written; the last has the usage. */
   chat: ({ model, messages, temperature, maxTokens }, signal) =>
     eventStream("/v1/chat/completions", {

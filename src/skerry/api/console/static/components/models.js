@@ -4,11 +4,12 @@ import { html } from "../vendor/htm-preact.js";
 import { Icon } from "./icons.js";
 
 const STATES = {
+  waiting: "is still on its way to this node",
   pulling: "is still on its way to this node",
   loading: "is being loaded into memory",
   failed: "can't be used",
 };
-export const MODEL_TONES = { ready: "good", pulling: "wait", loading: "wait", starting: "wait", failed: "bad" };
+export const MODEL_TONES = { ready: "good", waiting: "wait", pulling: "wait", loading: "wait", starting: "wait", failed: "bad" };
 
 export function ModelPicker({ models, chosen, onChoose, label = "Model" }) {
   return html`<label class="picker">
@@ -24,7 +25,7 @@ export function ModelNotice({ model }) {
   const what = STATES[model.state];
   if (!what) return null;
   const failed = model.state === "failed";
-  return html`<div class=${failed ? "notice notice-error" : "notice"} role="status">
+  return html`<div class=${failed ? "notice notice-error" : "notice"}>
     ${failed ? html`<${Icon} name="alert" />` : html`<span class="spinner"></span>`}
     <div class="notice-body">
       <p class="notice-title">${model.name} ${what}.</p>

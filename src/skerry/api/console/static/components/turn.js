@@ -33,12 +33,14 @@ function Waiting({ since }) {
 function Figures({ turn }) {
   const { tokens, exact, firstMs, tokensPerS } = figuresOf(turn);
   const about = exact ? "" : "≈ ";
+  const end = ending(turn);
+  if (!tokens && !end) return null;
   return html`<ul class="figures faint num" aria-label="Figures of the answer">
     ${tokens > 0 && html`<li>${about}${plural(tokens, "token")}</li>`}
     ${tokensPerS && html`<li>${about}${rate(tokensPerS)} tokens/s</li>`}
     ${firstMs != null && html`<li>first after ${milliseconds(firstMs)}</li>`}
     ${turn.usage && html`<li>prompt ${plural(turn.usage.prompt_tokens, "token")}${reused(turn.usage)}</li>`}
-    ${ending(turn) && html`<li class="ending">${ending(turn)}</li>`}
+    ${end && html`<li class="ending">${end}</li>`}
   </ul>`;
 }
 
@@ -49,7 +51,7 @@ function reused({ prompt_tokens_details: details }) {
 /** Why an answer ended where the model itself would have gone on. */
 function ending({ phase, reason, answer }) {
   if (phase === "stopped") return answer ? "stopped by you" : "stopped before it began";
-  if (phase === "done" && reason === "length") return "cut at the limit of tokens";
+  if (phase === "done" && reason === "length") return "cut at the token limit (see Settings)";
   if (phase === "done" && !answer) return "the model said nothing";
   return "";
 }

@@ -8,14 +8,14 @@ import { Empty, Loading } from "../components/notice.js";
 import { Turn } from "../components/turn.js";
 import { useConversation } from "../lib/chat.js";
 import { useConsole } from "../lib/context.js";
-import { chosenModel, modelsFor } from "../lib/models.js";
+import { chosenModel, useModels } from "../lib/models.js";
 
 const AT_END_PX = 48;
 const TOPICS = ["What can you help me with?", "Write a haiku about the sea.", "Explain what a lighthouse is for, to a child."];
 
 export function ChatView({ conversation }) {
   const { can, status, outage } = useConsole();
-  const models = modelsFor(status, "text-generation");
+  const models = useModels()("text-generation");
   if (!can("infer")) {
     return html`<h1 class="view-title">Chat</h1>
       <${Empty} title="This key may look, but not chat"><p>Chatting needs a key of scope infer.</p></${Empty}>`;
@@ -24,7 +24,7 @@ export function ChatView({ conversation }) {
     return html`<h1 class="view-title">Chat</h1>
       ${status || outage ? html`<${NoModel} status=${status} />` : html`<${Loading} label="Asking the node" />`}`;
   }
-  return html`<${Chat} conversation=${conversation} models=${models} generation=${status.generation} />`;
+  return html`<${Chat} conversation=${conversation} models=${models} generation=${status?.generation} />`;
 }
 
 function NoModel({ status }) {
@@ -96,8 +96,13 @@ function Log({ turns, onRetry, onNew, onTopic }) {
     atEnd.current = true;
   }, [turns.length]);
   useEffect(() => {
-    if (atEnd.current) log.current.scrollTop = log.current.scrollHeight;
+    if (atEnd.current) toEnd(log.current);
   });
+  useEffect(() => {
+    const observer = new ResizeObserver(() => atEnd.current && toEnd(log.current));
+    observer.observe(log.current);
+    return () => observer.disconnect();
+  }, []);
   return html`<section ref=${log} class="card log" tabindex="0" aria-label="Conversation" onScroll=${onScroll}>
     ${turns.length
       ? html`<ol class="turns">${turns.map((turn, place) => html`<${Turn} key=${turn.key} turn=${turn} onNew=${onNew}
@@ -105,9 +110,13 @@ function Log({ turns, onRetry, onNew, onTopic }) {
       : html`<${Empty} title="Ask something">
           <p>The model runs on this node; what you write goes nowhere else. Small models are quick, and often wrong.</p>
           <ul class="topics">${TOPICS.map((topic) => html`<li key=${topic}>
-            <button class="suggestion" onClick=${() => onTopic(topic)}>${topic}</button></li>`)}</ul>
+            <button class="topic" onClick=${() => onTopic(topic)}>${topic}</button></li>`)}</ul>
         </${Empty}>`}
   </section>`;
+}
+
+function toEnd(log) {
+  log.scrollTop = log.scrollHeight;
 }
 
 function Composer({ conversation, field, generation, onSend, onStop }) {

@@ -9,7 +9,7 @@ import { ModelNotice, ModelPicker } from "../components/models.js";
 import { Empty, ErrorNotice, Loading, RetriedError } from "../components/notice.js";
 import { useConsole } from "../lib/context.js";
 import { milliseconds, share } from "../lib/format.js";
-import { chosenModel, modelsFor } from "../lib/models.js";
+import { chosenModel, useModels } from "../lib/models.js";
 import { cosine, likenessWords } from "../lib/vectors.js";
 
 const EXAMPLES = ["The parcel came a day early. Wonderful service!", "The battery died after a week.", "The shop opens at nine."];
@@ -17,6 +17,7 @@ const PAIR = ["The ship entered the harbour at dawn.", "A boat came into port ea
 
 export function TextView() {
   const { can, status, outage } = useConsole();
+  const modelsFor = useModels();
   if (!can("infer")) {
     return html`<h1 class="view-title">Text</h1>
       <${Empty} title="This key may look, but not read texts"><p>Reading texts needs a key of scope infer.</p></${Empty}>`;
@@ -27,8 +28,8 @@ export function TextView() {
   return html`
     <header class="view-head"><h1 class="view-title">Text</h1></header>
     <div class="texts">
-      <${Classify} models=${modelsFor(status, "text-classification")} />
-      <${Compare} models=${modelsFor(status, "text-embedding")} />
+      <${Classify} models=${modelsFor("text-classification")} />
+      <${Compare} models=${modelsFor("text-embedding")} />
     </div>`;
 }
 
@@ -72,9 +73,8 @@ function Classify({ models }) {
       action="Classify" task="classifies texts" onAsk=${() => run(text)}>
       <${TextField} label="Text" value=${text} rows="3" placeholder="A review, a complaint, a remark"
         onInput=${setText} onEnter=${() => run(text)} />
-      <ul class="topics" aria-label="Examples">${EXAMPLES.map((example) => html`<li key=${example}>
-        <button type="button" class="suggestion" onClick=${() => { setText(example); run(example); }}>${example}</button></li>`)}</ul>
     </${Question}>
+    ${model && html`<${Examples} examples=${EXAMPLES} onTry=${(example) => { setText(example); run(example); }} />`}
     <div class="text-answer" aria-busy=${busy}>
       ${error && html`<${Failure} error=${error} onRetry=${() => run(text)} onSplit=${() => run(text, "split")} />`}
       ${answer ? html`<${LabelBars} labels=${answer.labels} /><${Took} answer=${answer} />` : !error && html`<${LabelBarsSkeleton} rows=${3} />`}
@@ -109,9 +109,8 @@ function Compare({ models }) {
     <${Question} models=${models} model=${model} onChoose=${choose} busy=${busy} ready=${ready}
       action="Compare" task="embeds texts" onAsk=${() => run(texts)}>
       ${field(0, "First text")} ${field(1, "Second text")}
-      <ul class="topics" aria-label="Examples"><li>
-        <button type="button" class="suggestion" onClick=${() => { setTexts(PAIR); run(PAIR); }}>Compare two sentences about a ship</button></li></ul>
     </${Question}>
+    ${model && html`<${Examples} examples=${["Two sentences about a ship"]} onTry=${() => { setTexts(PAIR); run(PAIR); }} />`}
     <div class="text-answer" aria-busy=${busy}>
       ${error && html`<${Failure} error=${error} onRetry=${() => run(texts)} onSplit=${() => run(texts, "split")} />`}
       ${(answer || !error) && html`<${Likeness} value=${answer?.value} size=${answer?.size} />`}
@@ -135,6 +134,12 @@ function Question({ models, model, onChoose, busy, ready, action, task, onAsk, c
     ${children}
     <button class="button primary" disabled=${!ready}>${busy ? "Reading…" : action}</button>
   </form>`;
+}
+
+function Examples({ examples, onTry }) {
+  return html`<ul class="topics" aria-label="Examples">
+    ${examples.map((example) => html`<li key=${example}><button class="topic" onClick=${() => onTry(example)}>${example}</button></li>`)}
+  </ul>`;
 }
 
 function Failure({ error, onRetry, onSplit }) {
