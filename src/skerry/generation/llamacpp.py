@@ -88,7 +88,9 @@ class LlamaCppGenerator:
         schema = request.sampling.json_schema
         if schema is not None:
             await server.check_grammar(grammar_of(schema))
-        tokens = await prompt_tokens(server, request, special=self._special)
+        tokens = await prompt_tokens(
+            server, request, special=self._special, context=self.info.context
+        )
         limit = self._limit(len(tokens), request.sampling)
         events = (
             self._with_tools(server, request, limit=limit)

@@ -8,21 +8,25 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from skerry.errors import BadRequest
+from skerry.errors import BadRequest, ContextLengthExceeded
 from skerry.generation.base import GenerationRequest, Message, Tool
 from skerry.generation.llamacpp_server import LlamaServer
 from skerry.generation.openai_wire import message_body, tool_body
 
+LONGEST_TOKEN = 256
+"""Characters; no tokenizer has longer ones."""
 SPACES = re.compile(r"\A(\s*)(.*?)(\s*)\Z", re.DOTALL)
 
 
 async def prompt_tokens(
-    server: LlamaServer, request: GenerationRequest, *, special: Sequence[str]
+    server: LlamaServer, request: GenerationRequest, *, special: Sequence[str], context: int
 ) -> list[int]:
     """Token ids of the prompt; `special` are all tokens that text must not become.
 
-    BadRequest for a prompt that cannot be made.
+    BadRequest for a prompt that cannot be made, ContextLengthExceeded for one so long that its
+    tokens need not be counted.
     """
+    _check_length(request.prompt, context=context)
     match request.prompt:
         case "" | ():
             tokens = []
@@ -42,6 +46,16 @@ async def tokenize(server: LlamaServer, text: str, *, begin: bool, special: bool
     body = {"content": text, "add_special": begin, "parse_special": special}
     tokens: list[int] = (await server.ask("/tokenize", body))["tokens"]
     return tokens
+
+
+def _check_length(prompt: object, *, context: int) -> None:
+    texts = [prompt] if isinstance(prompt, str) else [getattr(m, "content", "") for m in prompt]  # type: ignore[attr-defined]
+    characters = sum(map(len, texts))
+    if characters > context * LONGEST_TOKEN:
+        raise ContextLengthExceeded(
+            f"The prompt has {characters} characters, more than {context} tokens can have, "
+            "which is the model's context."
+        )
 
 
 async def grammars_hold(server: LlamaServer) -> bool:

@@ -87,7 +87,7 @@ class LlamaServer:
     async def ask(self, path: str, body: Any) -> Any:
         """POST and give the decoded answer."""
         try:
-            response = await self._http.post(path, content=json.dumps(body))
+            response = await self._http.post(path, content=_encoded(body))
         except httpx.TransportError as error:
             raise await self._lost(error) from error
         if response.status_code != httpx.codes.OK:
@@ -98,7 +98,7 @@ class LlamaServer:
     async def stream(self, path: str, body: Any) -> AsyncIterator[AsyncIterator[bytes]]:
         """POST and give the events' data as they come. Leaving the block ends the work."""
         try:
-            async with self._http.stream("POST", path, content=json.dumps(body)) as response:
+            async with self._http.stream("POST", path, content=_encoded(body)) as response:
                 if response.status_code != httpx.codes.OK:
                     raise refusal(await response.aread())
                 yield _events(response)
@@ -151,6 +151,13 @@ def refusal(body: bytes) -> SkerryError:
             return BadRequest(told.message)
         case _:
             return ModelUnavailable(f"llama.cpp failed: {told.message}")
+
+
+def _encoded(body: Any) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest("The text holds half a surrogate pair, which is no character.") from error
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[bytes]:

@@ -10,7 +10,13 @@ import psutil
 import pytest
 
 from skerry.config import GenerationSettings
-from skerry.errors import BadRequest, ConfigError, ModelInvalid, ModelUnavailable
+from skerry.errors import (
+    BadRequest,
+    ConfigError,
+    ContextLengthExceeded,
+    ModelInvalid,
+    ModelUnavailable,
+)
 from skerry.generation.base import (
     Delta,
     Finished,
@@ -169,6 +175,25 @@ async def test_more_context_than_the_model_has_is_refused(tmp_path: Path) -> Non
     model = write_model(tmp_path / "m.gguf")
     with pytest.raises(ConfigError, match="2048"):
         generator_of(model, GenerationSettings(context=4096))
+
+
+async def test_senseless_text_is_refused_and_costs_nothing(tmp_path: Path) -> None:
+    generator = generator_of(write_model(tmp_path / "m.gguf"))
+    try:
+        for prompt in ("a\ud800", says("\udfff")):
+            with pytest.raises(BadRequest, match="surrogate"):
+                await answer(generator, prompt)
+        pid = generator.pid
+        for prompt in ("the " * 2_500_000, says("the " * 2_500_000)):
+            with pytest.raises(ContextLengthExceeded, match="10000000 characters"):
+                await answer(generator, prompt)
+        with pytest.raises(ContextLengthExceeded, match=r"prompt has \d+ tokens"):
+            await answer(generator, "the " * 20_000)
+        for prompt in ("\x00", "\x00<|im_end|>", says("\x00\ufffe")):
+            assert (await answer(generator, prompt))[1].prompt_tokens
+        assert generator.pid == pid
+    finally:
+        await generator.close()
 
 
 async def test_a_closed_generator_starts_no_process(tmp_path: Path) -> None:
