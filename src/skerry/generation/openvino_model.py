@@ -40,6 +40,7 @@ class Model:
         self._tokenizer, cached = _tokenizer(Path(load.file), Path(load.cache))
         self._context = load.context
         self._ends = set(header.eos_ids)
+        self._silent = self._ends.union(header.command_ids)
         self._breaker = Breaker(header.special_tokens)
         self._bytes = _token_bytes(self._tokenizer, header.vocabulary)
         self._longest = max(map(len, self._bytes))
@@ -89,8 +90,8 @@ class Model:
         self._pipeline.step()
 
     def text_of(self, token: int) -> bytes:
-        """The bytes a token stands for; none for the end of a turn."""
-        return b"" if token in self._ends else self._bytes[token]
+        """The bytes a token stands for; none for a command such as the end of a turn."""
+        return b"" if token in self._silent else self._bytes[token]
 
     def _check_length(self, texts: Sequence[str]) -> None:
         """Refuse what is too long for certain before time goes into its tokens."""

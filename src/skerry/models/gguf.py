@@ -56,6 +56,8 @@ class GgufHeader:
     """Tokens that end a turn."""
     special_tokens: tuple[str, ...]
     """Tokens with a meaning of their own, such as `<|im_end|>`."""
+    command_ids: tuple[int, ...]
+    """Those of them that are never part of a text."""
     quantisation: str
     """Storage of most weights, such as `Q4_1`."""
     parameters: int
@@ -125,6 +127,9 @@ def _header(
         bos_id=_token_id(reader, values, "bos"),
         eos_ids=_ends(reader, values),
         special_tokens=_special(values),
+        command_ids=tuple(
+            token for token, kind in enumerate(values.token_kinds) if kind == COMMAND_TOKEN
+        ),
         quantisation=dominant_type(tensors),
         parameters=sum(tensor.elements for tensor in tensors),
         weight_bytes=sum(tensor.bytes for tensor in tensors),

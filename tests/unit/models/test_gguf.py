@@ -47,6 +47,7 @@ def test_a_right_file_is_read(tmp_path: Path, version: int) -> None:
     assert (header.context, header.vocabulary, header.tokenizer) == (128, 4, "gpt2")
     assert (header.bos_id, header.eos_ids) == (0, (1,))
     assert header.special_tokens == ("<|im_start|>", "<|im_end|>")
+    assert header.command_ids == (0, 1)
     assert (header.quantisation, header.parameters, header.weight_bytes) == ("F32", 256, 1024)
     assert header.attention.key_values == 2 * 2 * (8 + 8)
     assert (header.template, header.tools, header.license) == (TEMPLATE, False, "mit")
