@@ -115,6 +115,8 @@ def _header(
     tokens = values.tokens
     if not tokens:
         raise reader.wrong("holds no tokenizer")
+    if values.token_kinds and len(values.token_kinds) != len(tokens):
+        raise reader.wrong("tells the kinds of other tokens than it has")
     return GgufHeader(
         version=version,
         architecture=architecture,

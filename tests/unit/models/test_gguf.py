@@ -106,6 +106,9 @@ WRONG = {
     "an endless context": gguf_bytes(VALUES | {"llama.context_length": (U64, HUGE)}),
     "a context that is no whole number": gguf_bytes(VALUES | {"llama.context_length": (F32, 8.0)}),
     "no heads": gguf_bytes(VALUES | {"llama.attention.head_count": (U32, 0)}),
+    "kinds of other tokens": gguf_bytes(
+        VALUES | {"tokenizer.ggml.token_type": (ARRAY, I32, [3, 3, 1])}
+    ),
     "no tokenizer": gguf_bytes(without("tokenizer.ggml.tokens")),
     "an end that is no token": gguf_bytes(VALUES | {"tokenizer.ggml.eos_token_id": (U32, 4)}),
     "an odd alignment": gguf_bytes(VALUES | {"general.alignment": (U32, 48)}),
