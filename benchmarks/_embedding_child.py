@@ -54,12 +54,13 @@ def timed(embed: Embed, texts: Sequence[str], *, batch: int, seconds: float) -> 
     calls = [texts[at : at + batch] for at in range(0, len(texts) - batch + 1, batch)]
     embed(calls[0])
     took: list[float] = []
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), time.process_time()
     while time.perf_counter() - began < seconds or len(took) < 2:
         start = time.perf_counter()
         embed(calls[len(took) % len(calls)])
         took.append(time.perf_counter() - start)
-    return {"texts": batch * len(took), "took": took}
+    spent = time.process_time() - spent
+    return {"texts": batch * len(took), "took": took, "cpu_s": spent}
 
 
 def skerry_embedder(folder: Path, *, engine: str, precision: str) -> Embed:
