@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,18 +29,19 @@ STEPS = {
 }
 
 
-class Place(click.ParamType):
+class Place(click.Path):
     """A path that exists, or a reference that is fetched."""
 
     name = "place"
 
-    def convert(
-        self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | Path:
+    def __init__(self) -> None:
+        super().__init__(exists=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The reference as it is, or the path."""
         if isinstance(value, str) and value.startswith(REMOTE):
             return value
-        return Path(click.Path(exists=True).convert(value, param, ctx))
+        return super().convert(value, param, ctx)
 
 
 def is_chat(place: str | Path) -> bool:
