@@ -117,7 +117,8 @@ def report(series: dict[str, Series], answers: dict[str, int], setting: str) -> 
             "The bare endpoint (Starlette, uvicorn, uvloop, httptools) reads the same upload, "
             "hashes it, gets the key from the same memory cache, makes one search in the same "
             "vector worker and one query of ten rows, and answers JSON of the same size "
-            f"({answers[BARE]:,} bytes; Skerry's is {answers[NODE]:,}).",
+            f"({answers[BARE]:,} bytes; Skerry's is {answers[NODE]:,}). Skerry's cache entry holds "
+            "the vector's JSON, the bare endpoint writes it anew; features=false has neither.",
             f"90% hits: every {MISS_EVERY}th upload has bytes never seen, so it is decoded and "
             "inferred; its share is of Skerry's own rate with hits only.",
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -102,6 +103,13 @@ def test_packed_features_come_back_equal() -> None:
     for name in ("embedding", "indices", "probabilities"):
         assert np.array_equal(getattr(features, name), getattr(again, name))
     assert again.indices.size == 100
+    assert again.embedding_json == features.embedding_json
+
+
+def test_the_json_of_an_embedding_reads_back_as_its_very_floats() -> None:
+    features = rank(Submitted(np.arange(9, dtype="f4"), np.arange(7, dtype="f4") / 3, 0, 0))
+    read = np.array(json.loads(features.embedding_json), "f4")
+    assert np.array_equal(read, features.embedding)
 
 
 async def test_twenty_equal_uploads_at_once_make_one_inference(tmp_path: Path) -> None:
