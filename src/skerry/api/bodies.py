@@ -15,6 +15,7 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from skerry.api.contract import Exchange
+from skerry.deadlines import Wait
 from skerry.errors import (
     BadRequest,
     PayloadTooLarge,
@@ -25,8 +26,6 @@ from skerry.errors import (
 
 IDLE_S = 15.0
 TOTAL_S = 120.0
-# Moving a timer costs as much as taking a chunk, so it is moved by no less than this.
-IDLE_STEP_S = 0.5
 MAX_FILES = 1000
 MAX_FIELD_BYTES = 1 << 20
 T = TypeVar("T")
@@ -167,22 +166,21 @@ def require_form(exchange: Exchange) -> None:
 
 async def _in_time(exchange: Exchange, read: Callable[[Chunks], Awaitable[T]]) -> T:
     """What `read` makes of the body; BodyIncomplete when it stops arriving."""
+    now = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout(IDLE_S) as patience:
-            return await read(_chunks(exchange, patience))
+        with exchange.intake.patience.at(now + IDLE_S) as wait:
+            return await read(_chunks(exchange, wait, end=now + TOTAL_S))
     except TimeoutError:
         raise BodyIncomplete("The body stopped arriving.", remedy="Send it again.") from None
 
 
-async def _chunks(exchange: Exchange, patience: asyncio.Timeout) -> Chunks:
+async def _chunks(exchange: Exchange, wait: Wait, *, end: float) -> Chunks:
     """The body as it arrives; PayloadTooLarge or Overloaded before too much is held."""
     limit = exchange.node.settings.limits.max_body_bytes
     declared = exchange.headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
     loop = asyncio.get_running_loop()
-    until = loop.time() + IDLE_S
-    end = until - IDLE_S + TOTAL_S
     received = 0
     while True:
         message = await exchange.receive()
@@ -200,10 +198,7 @@ async def _chunks(exchange: Exchange, patience: asyncio.Timeout) -> Chunks:
             # The deadline is for our work: a client on a slow line has time of its own.
             exchange.restart_deadline()
             return
-        longer = min(end, loop.time() + IDLE_S)
-        if longer - until >= IDLE_STEP_S:
-            until = longer
-            patience.reschedule(until)
+        wait.until = min(end, loop.time() + IDLE_S)
 
 
 async def _joined(chunks: Chunks) -> bytes:

@@ -1,7 +1,8 @@
-"""Bound the bytes of request bodies that are held at once, over all requests."""
+"""Bound what request bodies cost together: the bytes held at once, and the waiting for more."""
 
 from __future__ import annotations
 
+from skerry.deadlines import Deadlines
 from skerry.errors import Overloaded
 
 
@@ -11,6 +12,8 @@ class Intake:
     def __init__(self, *, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._held_bytes = 0
+        self.patience = Deadlines()
+        """With clients whose bodies have not arrived yet."""
 
     def take(self, count_bytes: int) -> None:
         """Hold so many more bytes; Overloaded when they would be too many."""

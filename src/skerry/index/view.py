@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from skerry.deadlines import Deadlines
 from skerry.errors import IndexUnavailable, Overloaded
 from skerry.index.applier import Applier
 from skerry.index.base import BackendFactory, Feed, IndexState, State
@@ -65,6 +66,7 @@ class Index:
             generations=self._generations,
             batch=self._options.batch,
         )
+        self._deadlines = Deadlines()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._open = False
 
@@ -118,7 +120,7 @@ class Index:
         if self._serving.applied.value < head:
             self._follower.wake()
         try:
-            async with asyncio.timeout_at(deadline):
+            with self._deadlines.at(deadline):
                 return await self._serving.search(vector, limit=limit, filter=filter, at_least=head)
         except TimeoutError:
             raise self._late() from None
