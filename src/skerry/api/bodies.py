@@ -7,7 +7,7 @@ import base64
 import binascii
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from typing import TypeVar
 
 import msgspec
@@ -202,8 +202,10 @@ async def _chunks(exchange: Exchange, wait: Wait, *, end: float) -> Chunks:
 
 
 async def _joined(chunks: Chunks) -> bytes:
-    # Grows in place and hands its memory over: joining parts would hold the body twice.
-    buffer = BytesIO()
+    # Shares the first part, so that a body that comes whole is not copied; grows in place and
+    # hands its memory over, as joining parts would hold the body twice.
+    buffer = BytesIO(await anext(chunks, b""))
+    buffer.seek(0, SEEK_END)
     async for part in chunks:
         buffer.write(part)
     return buffer.getvalue()

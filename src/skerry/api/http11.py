@@ -83,6 +83,9 @@ class BoundedHttp(HttpToolsProtocol):
             self._reject(b"431 Request Header Fields Too Large")
             raise ValueError("request header fields too large")
         super().on_headers_complete()
+        # As bytes, unlike uvicorn's bytearray, a body that comes in one piece is not copied: not
+        # when it is added to nothing, and not when it is received.
+        self.cycle.body = b""  # type: ignore[assignment]
 
     def _await_headers(self) -> None:
         self._disarm()
