@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Awaitable, Mapping
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Router
@@ -32,7 +33,7 @@ from skerry.node import Node
 
 
 def routes() -> list[Route]:
-    """Every route of the node, the busiest first: they are tried in this order."""
+    """Every route of the node, as the reference lists them."""
     spoken = [
         *recognize.ROUTES,
         *images.ROUTES,
@@ -56,13 +57,29 @@ def make_app(node: Node) -> ASGIApp:
     for route in routes():
         by_path[route.path].append(route)
     intake = Intake(limit_bytes=node.settings.limits.max_held_bytes)
+    endpoints = {path: Endpoint(node, group, intake=intake) for path, group in by_path.items()}
+    exact = {path: endpoint for path, endpoint in endpoints.items() if "{" not in path}
     table: list[BaseRoute] = [
-        StarletteRoute(path, Endpoint(node, group, intake=intake), methods=None)
-        for path, group in by_path.items()
+        StarletteRoute(path, endpoint, methods=None)
+        for path, endpoint in endpoints.items()
+        if path not in exact
     ]
     # The bare router: each endpoint turns its own errors into answers.
-    router = Router(routes=table, redirect_slashes=False, default=UnknownPath(node))
-    return HostCheck(router, node)
+    patterns = Router(routes=table, redirect_slashes=False, default=UnknownPath(node))
+    return HostCheck(Paths(exact, otherwise=patterns), node)
+
+
+class Paths:
+    """Finds the endpoint: most paths have no parameters, and are looked up, not matched."""
+
+    def __init__(self, exact: Mapping[str, Endpoint], *, otherwise: ASGIApp) -> None:
+        self._exact = exact
+        self._otherwise = otherwise
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Pass the request on."""
+        app = self._exact.get(scope.get("path", ""), self._otherwise)
+        return app(scope, receive, send)
 
 
 class HostCheck:
