@@ -106,7 +106,7 @@ class SimilarImages:
             rows = {row.id: row for row in self._summaries([match.id for match in matches])}
         # A match whose row is gone was deleted a moment ago: it is no longer an answer.
         return [
-            SimilarImage(rows[match.id], score=round(match.score, 6))
+            SimilarImage(rows[match.id], score=_six_digits(match.score))
             for match in matches
             if match.id in rows
         ]
@@ -117,3 +117,8 @@ class SimilarImages:
                 f"The stored images are not indexed by '{extractor.info.model}'.",
                 remedy="Send limit=0 for labels alone, or switch with 'skerry models use'.",
             )
+
+
+def _six_digits(score: float) -> float:
+    # As round(score, 6), which goes by way of text and takes thrice as long.
+    return round(1e6 * score) / 1e6

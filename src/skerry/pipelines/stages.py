@@ -26,11 +26,11 @@ class Stages:
 
     def ms(self, *stages: str) -> float:
         """Milliseconds of these stages together, rounded to microseconds."""
-        return round(1e3 * sum(self.seconds.get(stage, 0.0) for stage in stages), 3)
+        return _ms(sum(self.seconds.get(stage, 0.0) for stage in stages))
 
     def total_ms(self) -> float:
         """Milliseconds since the request began."""
-        return round(1e3 * (time.perf_counter() - self.started), 3)
+        return _ms(time.perf_counter() - self.started)
 
     def server_timing(self) -> str:
         """The `Server-Timing` header (W3C Server Timing), stages in their order, then the total."""
@@ -53,3 +53,8 @@ class Measured:
 
     def __exit__(self, *_: object) -> None:
         self._stages.add(self._stage, time.perf_counter() - self._began)
+
+
+def _ms(seconds: float) -> float:
+    # As round(1e3 * seconds, 3), which goes by way of text and takes thrice as long.
+    return round(1e6 * seconds) / 1e3
