@@ -315,6 +315,21 @@ async def test_a_schema_nothing_can_meet_ends_by_length(generator: OpenVinoGener
     assert (await finished(generator, asked)).reason == "length"
 
 
+@pytest.mark.parametrize("penalty", ["presence_penalty", "frequency_penalty"])
+async def test_penalties_change_what_is_repeated(
+    generator: OpenVinoGenerator, penalty: str
+) -> None:
+    async def different_tokens(strength: float) -> int:
+        asked = request("a", max_tokens=100, logprobs=0, **{penalty: strength})
+        events = [event async for event in generator.generate(asked)]
+        said = [token for event in events if isinstance(event, Delta) for token in event.logprobs]
+        return len({token.text for token in said})
+
+    few, usual, many = [await different_tokens(strength) for strength in (-2.0, 0.0, 2.0)]
+    assert few <= usual <= many
+    assert few < many
+
+
 @pytest.mark.parametrize("seed", [-1, 0, 1 << 63])
 async def test_any_integer_is_a_seed_and_the_same_one_gives_the_same_text_beside_others(
     generator: OpenVinoGenerator, seed: int
