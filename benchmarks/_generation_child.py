@@ -14,6 +14,7 @@ from typing import Any
 
 from skerry.generation.openvino_runtime import genai
 from skerry.inference.cpu import usable_cores
+from skerry.workers.priority import give_way
 
 BATCH_TOKENS = 256
 CACHE_GB = 1
@@ -21,6 +22,7 @@ CACHE_GB = 1
 
 def main() -> None:
     file = Path(sys.argv[1])
+    give_way()  # as the worker it is compared with
     pipeline = make_pipeline(file)
     say({})
     for count, line in enumerate(sys.stdin):

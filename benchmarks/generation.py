@@ -106,7 +106,7 @@ def start_bare(folder: Path, file: Path) -> Service:
 def start_llama(folder: Path, file: Path) -> Service:
     """llama.cpp's server, with as many threads as the node has cores."""
     script = str(HERE.parent / "tests" / "llama_peer.py")
-    words = [script, str(file), "0", str(SLOTS), str(CONTEXT)]
+    words = [script, str(file), "0", str(SLOTS), str(CONTEXT), "give-way"]
     service = spawn(LLAMA, words, log=folder / "llama.log")
     assert service.process.stdout is not None
     service.url = service.process.stdout.readline().strip()
@@ -217,7 +217,8 @@ def report(
             f"threads; {arguments.rounds} rounds, medians.",
             "The floor makes its prompts in the same process and writes no text. The servers "
             "stream each token as JSON to a client on the same cores.",
-            "Skerry's workers run with niceness 10, so that images keep their latency.",
+            "Skerry's workers run with niceness 10, so that images keep their latency; here the bare "
+            "runtime and llama.cpp's server do too.",
         ],
     )  # fmt: skip
 

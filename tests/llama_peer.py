@@ -1,4 +1,4 @@
-"""llama.cpp's own HTTP server, as a peer: `python llama_peer.py FILE PORT SLOTS CONTEXT`.
+"""llama.cpp's own HTTP server, as a peer: `python llama_peer.py FILE PORT SLOTS CONTEXT [give-way]`.
 
 Prints its URL once the model is loaded, and ends with its standard input.
 """
@@ -9,6 +9,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+
+from skerry.workers.priority import give_way
 
 
 def start_peer(
@@ -29,8 +31,10 @@ def start_peer(
     return process, f"{url}/v1"
 
 
-def main(file: str, port: str, slots: str, context: str) -> None:
+def main(file: str, port: str, slots: str, context: str, priority: str = "") -> None:
     """Serve until the standard input ends."""
+    if priority == "give-way":
+        give_way()
     import xllamacpp
 
     params = xllamacpp.CommonParams()
