@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 from console_page import DESKTOP, WAIT_MS, OpenConsole, Photo, Problems, picture, sync_api
 
+from running_node import RunningNode
+
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 ]  # fmt: skip
+LOAD_S = 100.0
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +60,26 @@ def open_console(browser: sync_api.Browser, problems: Problems) -> Iterator[Open
     yield open_
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def chat_node(text_node: RunningNode) -> RunningNode:
+    """The node of texts with its language model in memory: loading it may take a while."""
+    return _loaded(text_node, "/v1/completions", {"prompt": "Hello", "max_tokens": 1})
+
+
+@pytest.fixture
+def reading_node(text_node: RunningNode) -> RunningNode:
+    """The node of texts with what classifies and embeds in memory."""
+    _loaded(text_node, "/v1/embeddings", {"input": "Hello"})
+    return _loaded(text_node, "/api/classify", {"text": "Hello"})
+
+
+def _loaded(node: RunningNode, path: str, least: dict[str, object]) -> RunningNode:
+    with node.client() as client:
+        answer = client.post(path, json=least, timeout=LOAD_S)
+    assert answer.status_code == 200, answer.text
+    return node
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,11 @@ WAIT_MS = 15_000
 OpenConsole = Callable[..., sync_api.Page]
 Photo = Callable[..., Path]
 
+# What lies behind an open dialog is dimmed and out of reach: only the dialog is judged then.
+AXE = """async () => {
+  const shown = document.querySelector("dialog[open], [role=dialog]") ?? document;
+  return (await axe.run(shown, { resultTypes: ["violations"] })).violations;
+}"""
 DROP = """([base64, name, type]) => {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   const dataTransfer = new DataTransfer();
@@ -73,6 +79,25 @@ class Problems:
 
 
 OpenConsole = Callable[..., sync_api.Page]
+
+
+def assert_accessible(page: Any) -> None:
+    """No fault in what is shown; open it with `reduced_motion`, or colours are judged half-way."""
+    axe = pytest.importorskip(
+        "axe_playwright_python", reason="The check for accessibility needs axe-playwright-python."
+    )
+    page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text("utf-8"))
+    faults = page.evaluate(AXE)
+    assert not faults, json.dumps(
+        [{"id": fault["id"], "at": [n["html"][:160] for n in fault["nodes"]]} for fault in faults],
+        indent=1,
+    )
+
+
+def page_width(page: Any) -> int:
+    """Width of all that can be scrolled to."""
+    width: int = page.evaluate("document.documentElement.scrollWidth")
+    return width
 
 
 def picture(seed: int, *, quality: int = 90, size: tuple[int, int] = (320, 240)) -> bytes:

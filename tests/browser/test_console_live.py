@@ -40,6 +40,23 @@ def test_parts_index_and_models_are_named(node: Any, open_console: OpenConsole) 
         expect(page.get_by_role("heading", name=chart)).to_be_visible()
 
 
+def test_the_language_model_shows_its_slots_and_its_memory(
+    chat_node: Any, open_console: OpenConsole
+) -> None:
+    page = open_console(chat_node.url, "live")
+    for chart in ("Chat slots", "Tokens written"):
+        expect(page.get_by_role("heading", name=chart)).to_be_visible()
+    with chat_node.client() as client:
+        generation = client.get("/api/status").json()["generation"]
+    card = page.get_by_role("region", name="Language model")
+    expect(card).to_contain_text(generation["model"])
+    expect(card).to_contain_text(f"of {generation['slots']} in use")
+    row = page.get_by_role("row").filter(has_text=generation["model"])
+    expect(row).to_contain_text("text-generation")
+    expect(row).to_contain_text("ready")
+    expect(row).to_contain_text(re.compile(r"\d MB"))
+
+
 def test_a_node_that_is_gone_is_said_to_be_and_its_return_noticed(
     new_node: Any, open_console: OpenConsole, problems: Problems, photo: Photo
 ) -> None:

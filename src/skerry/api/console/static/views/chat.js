@@ -151,7 +151,7 @@ function Settings({ conversation }) {
     </summary>
     <div class="fold-body">
       <${TextField} label="System prompt" value=${system} rows="2" placeholder="You are a helpful assistant." onInput=${(text) => set({ system: text })} />
-      <label class="field"><span class="field-name">Temperature <output class="num">${temperature}</output></span>
+      <label class="field"><span class="field-name">Temperature <span class="num">${temperature}</span></span>
         <input type="range" min="0" max="2" step="0.1" value=${temperature} aria-describedby="temperature-hint"
           onInput=${(event) => set({ temperature: Number(event.target.value) })} />
         <span id="temperature-hint" class="hint">0 always says the likeliest</span>
