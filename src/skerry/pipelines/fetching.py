@@ -55,9 +55,7 @@ class Fetcher:
         from skerry.pipelines.install import pull_model
 
         store = ModelStore(self._folder.folder)
-        return pull_model(
-            store, name, settings=self._settings, progress=self._refuse_when_closing
-        )
+        return pull_model(store, name, settings=self._settings, progress=self._refuse_when_closing)
 
     def _refuse_when_closing(self, _: Progress) -> None:
         if self._closing.is_set():
