@@ -217,8 +217,8 @@ def report(
             f"threads; {arguments.rounds} rounds, medians.",
             "The floor makes its prompts in the same process and writes no text. The servers "
             "stream each token as JSON to a client on the same cores.",
-            "Skerry's workers run with niceness 10, so that images keep their latency; here the bare "
-            "runtime and llama.cpp's server do too.",
+            "Skerry's workers run with niceness 10, so that images keep their latency; the bare "
+            "runtime and llama.cpp's server do so here too.",
         ],
     )  # fmt: skip
 

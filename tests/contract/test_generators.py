@@ -209,6 +209,8 @@ async def test_temperature_zero_always_says_the_same(backend: Backend) -> None:
 
 
 async def test_a_prompt_told_again_is_partly_cached(backend: Backend) -> None:
+    if backend.name == "openvino":
+        pytest.skip("GenAI does not tell what it had cached")
     prompt = "The quick brown fox jumps over the lazy dog. " * 20
     await answer(backend, asked(prompt, max_tokens=1))
     again = await answer(backend, asked(prompt, max_tokens=1))
@@ -235,10 +237,11 @@ async def test_stop_strings_end_the_answer_and_are_no_part_of_it(backend: Backen
 async def test_penalties_change_what_is_repeated(backend: Backend) -> None:
     prompt = "one, two, one, two, one, two, one, two, one, two,"
     loop = (await answer(backend, asked(prompt, max_tokens=12))).text
-    assert loop.count("one") > 1
+    word = "one" if "one" in loop else "two"
+    assert loop.count(word) > 1
     for penalty in ({"presence_penalty": 2.0}, {"frequency_penalty": 2.0}):
         said = await answer(backend, asked(prompt, max_tokens=12, **penalty))
-        assert said.text.count("one") < loop.count("one")
+        assert said.text.count(word) < loop.count(word)
 
 
 async def test_log_probabilities_are_told_for_each_token(backend: Backend) -> None:
