@@ -27,7 +27,10 @@ from matplotlib import pyplot as plt
 
 DOCS = ROOT / "docs"
 PLOTS = DOCS / "figures"
-ORDER = ("recognize", "cached", "ladder", "ingest", "vector_search", "startup", "shared_weights")
+ORDER = (
+    "recognize", "cached", "ladder", "ingest", "vector_search", "startup", "shared_weights",
+    "embeddings", "classification",
+)  # fmt: skip
 BUSY_PERCENT = 10
 BAR, MUTED, REFERENCE = "#2f6f8f", "#8a979e", "#c2562d"
 INTRO = """# Figures

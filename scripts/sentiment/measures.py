@@ -28,9 +28,10 @@ class Measured:
 
     @property
     def f1(self) -> NDArray[np.float64]:
-        """F1 of each class that occurs or is said."""
+        """F1 of each class that occurs."""
+        occurs = self.confusion.sum(1) > 0
         both = self.confusion.sum(0) + self.confusion.sum(1)
-        return 2 * np.diag(self.confusion)[both > 0] / both[both > 0]
+        return 2 * np.diag(self.confusion)[occurs] / both[occurs]
 
     @property
     def macro_f1(self) -> float:
@@ -60,7 +61,8 @@ def measure(what: str, texts: Sequence[Text], chances: NDArray[np.float64]) -> M
     sure, right = chances.max(1), said == is_class
     place = np.minimum((sure * BINS).astype(int), BINS - 1)
     gaps = [abs(sure[place == b].sum() - right[place == b].sum()) for b in range(BINS)]
-    return Measured(what, confusion, float(sum(gaps) / len(texts)))
+    certain = np.isin(chances, (0, 1)).all()  # of rules, which give no probabilities
+    return Measured(what, confusion, None if certain else float(sum(gaps) / len(texts)))
 
 
 def softmax(logits: NDArray[np.float32], *, temperature: float) -> NDArray[np.float64]:
