@@ -1,6 +1,7 @@
 """llama.cpp's own HTTP server, as a peer: `python llama_peer.py FILE PORT SLOTS CONTEXT [PRIO]`.
 
-PRIO `give-way`: as Skerry's own workers. Prints its URL once the model is loaded, and ends with its standard input.
+PRIO `give-way`: as Skerry's own workers. Prints its URL once the model is loaded, and ends with
+its standard input.
 """
 
 from __future__ import annotations
