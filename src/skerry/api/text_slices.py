@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
 
 from skerry.api.contract import Exchange
 from skerry.api.streaming import while_connected
-from skerry.errors import FieldRefused
+from skerry.errors import BadRequest, FieldRefused
 from skerry.pipelines.classify import Classified, TextClassifier
 from skerry.pipelines.embed import Embedder, Embeddings, Long, Text
 
@@ -21,6 +20,7 @@ SLICE_CHARACTERS = 1 << 16
 time; it ends when its client leaves."""
 TOKEN_CHARACTERS = 4
 T = TypeVar("T", bound=Text)
+R = TypeVar("R")
 
 
 async def embed_texts(
@@ -39,15 +39,13 @@ async def embed_texts(
         raise FieldRefused(
             f"'{embedder.manifest.name}' knows no '{use[:80]}'; known: {known}.", field=use_field
         )
-    parts: list[Embeddings] = []
-    work = slices(texts)
-    async with _watched(work, exchange):
-        for part in work:
-            parts.append(
-                await embedder.embed(
-                    part, deadline=_deadline(exchange), stages=exchange.stages, long=long, use=use
-                )
-            )
+
+    async def embed(part: Sequence[Text]) -> Embeddings:
+        return await embedder.embed(
+            part, deadline=_deadline(exchange), stages=exchange.stages, long=long, use=use
+        )
+
+    parts = await _in_slices(texts, embed, exchange)
     if len(parts) == 1:
         return parts[0]
     vectors = np.concatenate([part.vectors for part in parts])
@@ -58,14 +56,13 @@ async def classify_texts(
     classifier: TextClassifier, texts: Sequence[str], *, exchange: Exchange, long: Long
 ) -> list[Classified]:
     """The classes of all texts."""
-    found: list[Classified] = []
-    work = slices(texts)
-    async with _watched(work, exchange):
-        for part in work:
-            found += await classifier.classify(
-                part, deadline=_deadline(exchange), stages=exchange.stages, long=long
-            )
-    return found
+
+    async def classify(part: Sequence[str]) -> list[Classified]:
+        return await classifier.classify(
+            part, deadline=_deadline(exchange), stages=exchange.stages, long=long
+        )
+
+    return [one for part in await _in_slices(texts, classify, exchange) for one in part]
 
 
 def slices(texts: Sequence[T]) -> list[Sequence[T]]:
@@ -81,9 +78,25 @@ def slices(texts: Sequence[T]) -> list[Sequence[T]]:
     return [*found, texts[start:]]
 
 
-def _watched(work: Sequence[object], exchange: Exchange) -> AbstractAsyncContextManager[None]:
-    """A single slice is over before watching for the client's going would pay."""
-    return while_connected(exchange) if len(work) > 1 else nullcontext()
+async def _in_slices(
+    texts: Sequence[T], work: Callable[[Sequence[T]], Awaitable[R]], exchange: Exchange
+) -> list[R]:
+    parts = slices(texts)
+    if len(parts) == 1:
+        # It is over before watching for the client's going would pay.
+        return [await work(texts)]
+    done: list[R] = []
+    start = 0
+    async with while_connected(exchange):
+        for part in parts:
+            try:
+                done.append(await work(part))
+            except BadRequest as error:
+                # Its message counts from the first text of the slice.
+                error.message = f"In the texts from number {start} on: {error.message}"
+                raise
+            start += len(part)
+    return done
 
 
 def _deadline(exchange: Exchange) -> float:

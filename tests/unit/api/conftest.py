@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from text_node import PlayedNode, PlayedTexts, Served, serving
+from played_node import PlayedNode, PlayedTexts, Served, serving
 
 
 @pytest.fixture(scope="module")

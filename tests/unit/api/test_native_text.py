@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from text_node import WINDOW, Served
+from played_node import WINDOW, Served
 
 from skerry.api.text_bodies import MAX_TEXTS
 

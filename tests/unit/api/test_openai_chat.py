@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from text_node import HELLO, INFO, PlayedSlots, Served
+from played_node import HELLO, INFO, PlayedSlots, Served
 
 from skerry.generation.base import Delta, Finished, Message, TokenLogprob, ToolCall
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from text_node import HELLO, Served
+from played_node import HELLO, Served
 
 from skerry.generation.base import Delta, TokenLogprob
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from text_node import SIZE, WINDOW, Served
+from played_node import SIZE, WINDOW, Served
 
 from skerry.api.text_bodies import MAX_TEXTS
 from skerry.api.text_slices import SLICE_CHARACTERS, SLICE_TEXTS, slices
@@ -82,6 +82,15 @@ def test_a_text_beyond_the_window_is_refused_or_split_as_asked(served: Served) -
     assert answer.json()["error"]["code"] == "context_length_exceeded"
     ask(served, input=long, long="split")
     assert served.node.texts.embedding.calls[-1] == (1, "split", "")
+
+
+def test_a_text_refused_in_a_later_slice_is_counted_from_where_that_begins(
+    served: Served,
+) -> None:
+    texts = ["a"] * SLICE_TEXTS + [" ".join(["word"] * (WINDOW + 1))]
+    answer = served.http.post(PATH, json={"input": texts})
+    assert answer.status_code == 400
+    assert f"from number {SLICE_TEXTS} on" in answer.json()["error"]["message"]
 
 
 def test_the_use_of_the_texts_reaches_the_model(served: Served) -> None:

@@ -8,7 +8,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from text_node import HELLO, PlayedNode, Served, eventually, serving
+from played_node import HELLO, PlayedNode, Served, eventually, serving
 
 from skerry.errors import ModelUnavailable, Overloaded
 from skerry.generation.base import Delta
