@@ -45,7 +45,6 @@ def open_chat(open_console: OpenConsole, node: Any, *, tokens: int = 24, **optio
     page.locator("summary").click()
     limit = page.get_by_label("Tokens at most")
     limit.fill(str(tokens))
-    limit.press("Tab")
     page.locator("summary").click()
     return page
 
@@ -84,7 +83,7 @@ def refuse(page: Any, status: int, error: dict[str, str], *, retry_after_s: int)
 def test_an_answer_is_written_before_ones_eyes_and_its_figures_are_the_nodes(
     chat_node: Any, open_console: OpenConsole
 ) -> None:
-    page = open_chat(open_console, chat_node, tokens=60)
+    page = open_chat(open_console, chat_node, tokens=24)
     page.evaluate(COPIED)
     ask(page, "Tell me about the sea.")
     expect(page.get_by_role("button", name="Stop")).to_be_visible()
@@ -157,6 +156,12 @@ def test_the_settings_go_with_the_question(chat_node: Any, open_console: OpenCon
     page = open_chat(open_console, chat_node, tokens=3)
     page.locator("summary").click()
     page.get_by_label("System prompt").fill("Answer in French.")
+    # What was typed outlives the page's next look at the node's status.
+    with page.expect_response("**/api/status"):
+        pass
+    with page.expect_response("**/api/status"):
+        pass
+    expect(page.get_by_label("Tokens at most")).to_have_value("3")
     page.get_by_role("slider", name="Temperature").fill("1.3")
     with page.expect_request(STREAM) as asked:
         ask(page, "Hello")
@@ -203,9 +208,11 @@ def test_an_answer_goes_on_while_one_looks_at_its_slot(
     page.get_by_role("link", name="Live").click()
     card = page.get_by_role("region", name="Language model")
     expect(card).to_contain_text(re.compile(r"[1-9] of \d+ in use"))
-    expect(card).to_contain_text(re.compile(r"Pace[1-9][\d.]* tokens/s"))
     page.get_by_role("link", name="Chat").click()
-    assert len(answer_of(page).inner_text()) > before
+    page.wait_for_function(
+        "least => document.querySelector('.said-answer .said-text').innerText.length > least",
+        arg=before,
+    )
     page.keyboard.press("Escape")
     expect(page.get_by_role("button", name="Send")).to_be_visible()
 

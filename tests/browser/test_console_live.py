@@ -54,7 +54,7 @@ def test_the_language_model_shows_its_slots_and_its_memory(
     row = page.get_by_role("row").filter(has_text=generation["model"])
     expect(row).to_contain_text("text-generation")
     expect(row).to_contain_text("ready")
-    expect(row).to_contain_text(re.compile(r"\d MB"))
+    expect(row).to_contain_text(re.compile(r"\d [MG]B"))
 
 
 def test_a_node_that_is_gone_is_said_to_be_and_its_return_noticed(

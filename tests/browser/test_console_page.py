@@ -103,6 +103,7 @@ def test_axe_finds_no_fault(
     settled = {"panel": "SHA-256", "collection": "photo-1.jpg", "live": "Throughput"}
     if view in settled:
         expect(page.get_by_text(settled[view]).first).to_be_visible()
+    expect(page.get_by_role("heading", level=1)).to_have_count(1)
     assert_accessible(page)
 
 

@@ -157,16 +157,15 @@ function Settings({ conversation }) {
         <span id="temperature-hint" class="hint">0 always says the likeliest</span>
       </label>
       <label class="field"><span class="field-name">Tokens at most</span>
-        <input type="number" min="1" step="1" value=${maxTokens ?? ""} placeholder="what fits" onChange=${(event) => set({ maxTokens: wholeNumber(event.target) })} />
+        <input type="number" min="1" step="1" value=${maxTokens ?? ""} placeholder="what fits" onInput=${(event) => set({ maxTokens: wholeNumber(event.target) })} />
         <span class="hint">for one answer; empty: what fits</span>
       </label>
     </div>
   </details>`;
 }
 
-/** What stands in the field as a positive whole number, or null; the field then shows just that. */
-function wholeNumber(field) {
-  const number = Math.max(1, Math.trunc(field.valueAsNumber)) || null;
-  field.value = number ?? "";
-  return number;
-}
+/**
+ * What stands in the field as a positive whole number, or null. It is read at each keystroke: the
+ * page is drawn again with every status, and would put back what was not kept yet.
+ */
+const wholeNumber = (field) => Math.max(1, Math.trunc(field.valueAsNumber)) || null;

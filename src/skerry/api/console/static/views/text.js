@@ -12,7 +12,7 @@ import { milliseconds, share } from "../lib/format.js";
 import { chosenModel, useModels } from "../lib/models.js";
 import { cosine, likenessWords } from "../lib/vectors.js";
 
-const EXAMPLES = ["The parcel came a day early. Wonderful service!", "The battery died after a week.", "The shop opens at nine."];
+const EXAMPLES = ["The parcel came a day early. Wonderful service!", "Terrible: it broke on the first day.", "The shop opens at nine."];
 const PAIR = ["The ship entered the harbour at dawn.", "A boat came into port early in the morning."];
 
 export function TextView() {
@@ -138,6 +138,7 @@ function Question({ models, model, onChoose, busy, ready, action, task, onAsk, c
 
 function Examples({ examples, onTry }) {
   return html`<ul class="topics" aria-label="Examples">
+    <li class="hint" aria-hidden="true">For example</li>
     ${examples.map((example) => html`<li key=${example}><button class="topic" onClick=${() => onTry(example)}>${example}</button></li>`)}
   </ul>`;
 }
