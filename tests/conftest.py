@@ -13,27 +13,23 @@ from typing import Any
 import pytest
 
 from fast_model import ENVIRON, install_fast_model
-from running_node import NO_TEXT_MODELS, RunningNode, start_node, wait_for_texts
+from running_node import (
+    NO_TEXT_MODELS,
+    RunningNode,
+    pulled_models,
+    start_node,
+    wait_for_texts,
+)
 
 TEXT_MODELS = ("all-minilm-l6-v2", "minilm-sentiment", "smollm2-135m-instruct")
-ROOT = Path(__file__).parent.parent
-
 # What a shell starts in the background ignores Ctrl-C, and hands that on to what it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def test_models_folder() -> Path:
-    """Where tests keep pulled models between runs."""
-    return Path(os.environ.get("SKERRY_TEST_MODELS", ROOT / ".cache" / "models"))
-
-
-test_models_folder.__test__ = False  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")
 def models() -> Path:
     """A models folder with the default model; skips aloud when it cannot be pulled."""
-    folder = test_models_folder()
+    folder = pulled_models()
     clean = {k: v for k, v in os.environ.items() if not k.startswith("SKERRY_")}
     command = [sys.executable, "-m", "skerry", "models", "pull", "efficientnet-lite2"]
     done = subprocess.run(

@@ -24,6 +24,14 @@ NO_TEXT_MODELS = {
 """What tests of images start nodes with: nothing to pull but the image model."""
 
 
+ROOT = Path(__file__).parent.parent
+
+
+def pulled_models() -> Path:
+    """Where tests keep pulled models between runs."""
+    return Path(os.environ.get("SKERRY_TEST_MODELS", ROOT / ".cache" / "models"))
+
+
 @dataclass
 class RunningNode:
     """A node in a child process."""

@@ -17,8 +17,8 @@ import jsonschema
 import pytest
 import pytest_asyncio
 
-from conftest import test_models_folder
 from llama_peer import start_peer
+from running_node import pulled_models
 from skerry.backends import backend_class
 from skerry.config import GenerationSettings
 from skerry.errors import (
@@ -88,7 +88,7 @@ class Answer:
 @pytest.fixture(scope="module")
 def chat_model() -> ChatModel:
     try:
-        model = ModelStore(test_models_folder()).pull("smollm2-135m-instruct")
+        model = ModelStore(pulled_models()).pull("smollm2-135m-instruct")
     except SourceUnreachable as error:
         pytest.skip(f"The language model cannot be pulled here: {error.message}")
     return of_task(model, ChatManifest)

@@ -160,25 +160,19 @@ class Slots:
         self, request: GenerationRequest, asked: float
     ) -> AsyncGenerator[Event, None]:
         loop = asyncio.get_running_loop()
-        deltas, ended = 0, False
-        try:
-            async with aclosing(self._generator.generate(request)) as events:
-                async for event in events:
-                    if isinstance(event, Finished):
-                        ended = True
-                        self._count(event)
-                    elif event.text:
-                        if deltas == 0:
-                            self._first_token.observe(loop.time() - asked)
-                        deltas += 1
-                    yield event
-        finally:
-            if not ended:  # each piece of text is a token at least
-                self._generated_tokens.inc(deltas)
-
-    def _count(self, finished: Finished) -> None:
-        self._prompt_tokens.inc(finished.prompt_tokens)
-        self._generated_tokens.inc(finished.completion_tokens)
+        deltas = 0
+        async with aclosing(self._generator.generate(request)) as events:
+            async for event in events:
+                if isinstance(event, Finished):
+                    self._prompt_tokens.inc(event.prompt_tokens)
+                    self._generated_tokens.inc(max(0, event.completion_tokens - deltas))
+                elif event.text:
+                    if deltas == 0:
+                        self._first_token.observe(loop.time() - asked)
+                    # Each piece of text is a token at least; the end tells of those beyond.
+                    deltas += 1
+                    self._generated_tokens.inc()
+                yield event
 
     def _too_late(self) -> DeadlineExceeded:
         return DeadlineExceeded(

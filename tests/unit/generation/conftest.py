@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from conftest import test_models_folder
+from running_node import pulled_models
 from skerry.config import GenerationSettings
 from skerry.errors import SourceUnreachable
 from skerry.generation.openvino import OpenVinoGenerator
@@ -22,7 +22,7 @@ SETTINGS = GenerationSettings(slots=2, context=512)
 def chat_model() -> ChatModel:
     """SmolLM2 as it is pulled; skips aloud when it cannot be."""
     try:
-        model = ModelStore(test_models_folder()).pull("smollm2-135m-instruct")
+        model = ModelStore(pulled_models()).pull("smollm2-135m-instruct")
     except SourceUnreachable as error:
         pytest.skip(f"The language model cannot be pulled here: {error.message}")
     return of_task(model, ChatManifest)

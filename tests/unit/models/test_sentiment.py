@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from conftest import test_models_folder
+from running_node import pulled_models
 from skerry.errors import ModelInvalid, SkerryError
 from skerry.models.external import write_graph
 from skerry.models.graphs.base import EncoderShape
@@ -59,7 +59,7 @@ CLEAR = {
     ),
 }
 HELD_OUT = "tweets"
-MEASURED_MACRO_F1 = 0.573
+MEASURED_MACRO_F1 = 0.574
 """On all of the domain held out, as the card says."""
 MARGIN = 0.03
 
@@ -234,7 +234,7 @@ def test_the_card_says_what_was_held_out_and_what_it_is_bad_at() -> None:
 def pulled() -> ClassifierModel:
     """The model as a user pulls it; skips aloud when it cannot be."""
     try:
-        model = ModelStore(test_models_folder()).pull(MODEL)
+        model = ModelStore(pulled_models()).pull(MODEL)
     except SkerryError as error:
         pytest.skip(f"{MODEL} cannot be pulled here: {error}")
     return of_task(model, ClassifierManifest)
