@@ -153,7 +153,7 @@ def test_the_keyboard_alone_is_enough(chat_node: Any, open_console: OpenConsole)
 
 
 def test_the_settings_go_with_the_question(chat_node: Any, open_console: OpenConsole) -> None:
-    page = open_chat(open_console, chat_node, tokens=3)
+    page = open_chat(open_console, chat_node, tokens=2)
     page.locator("summary").click()
     page.get_by_label("System prompt").fill("Answer in French.")
     # What was typed outlives the page's next look at the node's status.
@@ -161,16 +161,16 @@ def test_the_settings_go_with_the_question(chat_node: Any, open_console: OpenCon
         pass
     with page.expect_response("**/api/status"):
         pass
-    expect(page.get_by_label("Tokens at most")).to_have_value("3")
+    expect(page.get_by_label("Tokens at most")).to_have_value("2")
     page.get_by_role("slider", name="Temperature").fill("1.3")
     with page.expect_request(STREAM) as asked:
-        ask(page, "Hello")
+        ask(page, "Tell me a long story about the sea.")
     sent = asked.value.post_data_json
     assert sent["messages"] == [
         {"role": "system", "content": "Answer in French."},
-        {"role": "user", "content": "Hello"},
+        {"role": "user", "content": "Tell me a long story about the sea."},
     ]
-    assert (sent["temperature"], sent["max_tokens"]) == (1.3, 3)
+    assert (sent["temperature"], sent["max_tokens"]) == (1.3, 2)
     assert sent["model"] == page.get_by_label("Model").input_value()
     expect(page.get_by_text("cut at the token limit")).to_be_visible()
 
