@@ -29,7 +29,7 @@ from texts import UCI_DOMAINS, VADER_DOMAINS, Split, Text, read_texts, split
 from tokenizers import Tokenizer
 from training import Classifier, Recipe, Tokenized, lower_states, predict, targets, train
 
-MADE_UP_EACH = 250
+MADE_UP_EACH, MADE_UP_SEED = 250, 1
 OUTPUT = Path(__file__).parents[2] / "src/skerry/models/data/sentiment.safetensors"
 
 
@@ -70,7 +70,7 @@ def main() -> None:
 def read_material(data: Path, model: Path, recipe: Recipe) -> Material:
     """Read all texts and run the frozen layers over them once."""
     texts = read_texts(data)
-    extra = made_up(seed=recipe.seed, each=MADE_UP_EACH)
+    extra = made_up(seed=MADE_UP_SEED, each=MADE_UP_EACH)
     weights = load_file(model / "model.safetensors")
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     states = lower_states([*texts, *extra], weights, tokenizer, layers=min(recipe.tuned_layers))
