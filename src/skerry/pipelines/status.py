@@ -231,13 +231,13 @@ class StatusBoard:
     def _text_model(self, model: TextModel) -> ModelStatus:
         default = model.name in self._texts.defaults.names()
         told = ModelStatus(
-            model.name, model.state, default, model.load_ms,
+            model.name, model.state, default, model.load_ms, task=model.task or "",
             reason=model.reason, memory_bytes=model.footprint_bytes if model.served else 0,
         )  # fmt: skip
         if model.served is None:
             return told
         info = model.served.info
-        told = replace(told, task=model.task or "", engine=info.engine, device=info.device)
+        told = replace(told, engine=info.engine, device=info.device)
         if isinstance(info, EngineInfo):
             told = replace(
                 told, precision=info.precision, fingerprint=info.fingerprint, space=info.space

@@ -39,18 +39,17 @@ class Defaults:
     classifier: str
     chat: str
 
-    def of(self, task: Task) -> str:
-        """The default of a task."""
-        names = {
+    def by_task(self) -> dict[Task, str]:
+        """The default of each task, the smallest first."""
+        return {
             "text-embedding": self.embedding,
             "text-classification": self.classifier,
             "text-generation": self.chat,
         }
-        return names[task]
 
     def names(self) -> list[str]:
-        """Those that are not off, the smallest first."""
-        return [name for name in (self.embedding, self.classifier, self.chat) if name != OFF]
+        """Those that are not off."""
+        return [name for name in self.by_task().values() if name != OFF]
 
 
 class Served(Protocol):
@@ -87,7 +86,7 @@ class TextModel:
     name: str
     state: State = "installed"
     task: Task | None = None
-    """Known once it was loaded."""
+    """Of a default as configured; of others known once they were loaded."""
     reason: str = ""
     load_ms: float = 0.0
     footprint_bytes: int = 0
@@ -108,7 +107,11 @@ class TextModels:
         self._loader = loader
         self._budget = budget
         self._keep_alive_s = keep_alive_s
-        self._models = {name: TextModel(name, "waiting") for name in defaults.names()}
+        self._models = {
+            name: TextModel(name, "waiting", task=task)
+            for task, name in defaults.by_task().items()
+            if name != OFF
+        }
         self._loading: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -172,7 +175,7 @@ class TextModels:
             model.last_used = time.monotonic()
 
     def _default(self, task: Task) -> str:
-        name = self.defaults.of(task)
+        name = self.defaults.by_task()[task]
         if name == OFF:
             raise ModelNotFound(
                 f"This node runs no model for {task} by default.",
