@@ -118,6 +118,7 @@ def started(model: str, engine: str, precision: str) -> Iterator[Contender]:
     ) as process:
         contender = Contender(model, engine, precision, process)
         ready = heard(process, contender.name)
+        print(f"  {contender.name}: loaded", flush=True)
         if ready["precision"] != precision:
             raise SystemExit(f"{contender.name} runs in {ready['precision']}")
         yield contender
@@ -141,6 +142,7 @@ def one_round(contenders: Sequence[Contender], *, seconds: float) -> None:
             turn = contender.ask(texts=texts, tokens=tokens, seconds=seconds)
             contender.note(f"ms {texts} {tokens}", turn["ms"])
             contender.note(f"per_s {texts} {tokens}", turn["per_s"])
+            print(f"  {contender.name}: {texts} of {tokens} in {turn['ms']:.1f} ms", flush=True)
 
 
 def nearness(
