@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from skerry.workers.child import Channel
 from skerry.workers.frames import Frame
 
 NO_ANSWER = b""
+LATEST_WORDS_S = 2.0
 STDERR = 2
 ERRORS_ONLY = 1
 SHARED_BATCH = 256
@@ -65,7 +67,11 @@ def _load(load: Load) -> xllamacpp.Server:
     params = _parameters(load)
     try:
         with _stderr_to(load.log):
-            server = xllamacpp.Server(params)
+            try:
+                server = xllamacpp.Server(params)
+            except (RuntimeError, ValueError):
+                _await_words(Path(load.log))
+                raise
     except (RuntimeError, ValueError) as error:
         raise ModelInvalid(f"llama.cpp cannot load {load.file}: {_reason(load.log)}") from error
     finally:
@@ -105,6 +111,13 @@ def _stderr_to(file: str) -> Iterator[None]:
     finally:
         os.dup2(kept, STDERR)
         os.close(kept)
+
+
+def _await_words(log: Path) -> None:
+    """llama.cpp writes its log in a thread of its own, which may be later than its failure."""
+    until = time.monotonic() + LATEST_WORDS_S
+    while log.stat().st_size == 0 and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def _reason(log: str) -> str:
