@@ -15,6 +15,8 @@ from skerry.logs import configure_logging
 def loggers_as_before() -> Iterator[None]:
     root, ours = logging.getLogger(), logging.getLogger("skerry")
     handlers, level, own = root.handlers[:], root.level, ours.level
+    # A server that another test ran in this process has set its own logger's level.
+    logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
