@@ -33,7 +33,12 @@ PATIENCE_S = 60.0
 @click.option("--model", metavar="NAME", help="Another model than the default.")
 @click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="Tokens of an answer.")
 @click.option(
-    "--temperature", type=click.FloatRange(0, 2), metavar="T", help="0: the likeliest token."
+    "--temperature",
+    type=click.FloatRange(0, 2),
+    metavar="T",
+    default=0.2,
+    show_default=True,
+    help="0: always the likeliest token; more: freer, and for a small model soon wild.",
 )
 @click.option("--seed", type=int, metavar="N", help="The same seed, the same answer.")
 @node_options
