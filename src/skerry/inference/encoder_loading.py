@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from dataclasses import replace
 
-from skerry.backends import backend_class
 from skerry.config import ModelSettings
 from skerry.inference.encoder import Encoder
 from skerry.inference.identity import TextModel
-from skerry.inference.loading import AUTO, Choice, compiled_folder, configured
+from skerry.inference.loading import AUTO, Choice, configured, load_chosen
 from skerry.inference.text_selection import best_text_precision, text_candidates
 from skerry.metrics import Metrics
-
-log = logging.getLogger(__name__)
 
 
 def load_encoder(
@@ -26,22 +21,7 @@ def load_encoder(
     or cannot be read. Blocks for about a second, or a few when precisions are measured.
     """
     choice = choose_for_text(model, settings=settings)
-    started = time.perf_counter()
-    encoder: Encoder = backend_class("encoders", choice.engine)(
-        model,
-        precision=choice.precision,
-        device=choice.device,
-        threads=settings.threads,
-        cache_folder=compiled_folder(model),
-    )
-    elapsed_s = time.perf_counter() - started
-    log.info(
-        "loaded '%s' on %s %s in %s: %s", encoder.info.model, choice.engine, choice.device,
-        choice.precision, choice.reason,
-        extra={"fields": {"seconds": round(elapsed_s, 2), "streams": encoder.streams}},
-    )  # fmt: skip
-    if metrics is not None:
-        metrics.model_load.labels(encoder.info.model, choice.precision).set(elapsed_s)
+    encoder: Encoder = load_chosen("encoders", choice, model, settings=settings, metrics=metrics)
     return encoder
 
 

@@ -6,6 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from skerry.backends import backend_class
 from skerry.config import ModelSettings
@@ -48,9 +49,23 @@ def load_engine(
     Raises ConfigError for what this machine lacks, ModelUnavailable for files that are missing
     or cannot be read. Blocks for a fraction of a second, or a few when precisions are measured.
     """
-    choice = choose(model, settings=settings)
+    engine: Engine = load_chosen(
+        "inference", choose(model, settings=settings), model, settings=settings, metrics=metrics
+    )
+    return engine
+
+
+def load_chosen(
+    seam: str,
+    choice: Choice,
+    model: InstalledModel[Manifest],
+    *,
+    settings: ModelSettings,
+    metrics: Metrics | None,
+) -> Any:
+    """What the seam's backend makes of `model` as chosen; how long it took is said and counted."""
     started = time.perf_counter()
-    engine: Engine = backend_class("inference", choice.engine)(
+    engine = backend_class(seam, choice.engine)(
         model,
         precision=choice.precision,
         device=choice.device,

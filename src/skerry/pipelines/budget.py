@@ -8,8 +8,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from skerry.errors import MemoryLimitReached
+from skerry.models.manifest import Manifest
 
 SHARE_OF_MACHINE = 0.8
+# Mapped weights, and the copy that the engine packs for this CPU.
+COPIES = 2
 MIB = 1 << 20
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
@@ -50,6 +53,11 @@ class MemoryBudget:
     def give_back(self, name: str) -> None:
         """The model is no longer loaded."""
         self._taken.pop(name, None)
+
+
+def weights_bytes(manifest: Manifest) -> int:
+    """What the largest variant of a model takes in an engine."""
+    return COPIES * max(variant.bytes for variant in manifest.variants)
 
 
 def machine_bytes() -> int:

@@ -33,10 +33,14 @@ class Fetcher:
         """
         return self._folder.verify(name)
 
+    def described(self, name: str) -> AnyModel:
+        """Like `installed`, but only the sizes of its files are looked at."""
+        return self._folder.get(name)
+
     def present(self, name: str) -> bool:
         """Whether the model is in the folder; its bytes are not read."""
         try:
-            self._folder.get(name)
+            self.described(name)
         except ModelNotFound:
             return False
         return True

@@ -11,12 +11,9 @@ from skerry.inference.loading import load_engine
 from skerry.kv.base import KeyValueStore
 from skerry.metrics import Metrics
 from skerry.models.manifest import ImageManifest, ImageModel, of_task
-from skerry.pipelines.budget import MemoryBudget
+from skerry.pipelines.budget import MemoryBudget, weights_bytes
 from skerry.pipelines.features import Decoder, FeatureExtractor
 from skerry.pipelines.fetching import Fetcher
-
-# Mapped weights, and the copy that the engine packs for this CPU.
-COPIES = 2
 
 
 class ModelLoader:
@@ -48,9 +45,7 @@ class ModelLoader:
         """
         fetch = self._fetcher.pulled if pull else self._fetcher.installed
         model = of_task(await asyncio.to_thread(fetch, name), ImageManifest)
-        await self._budget.take(
-            name, COPIES * max(variant.bytes for variant in model.manifest.variants)
-        )
+        await self._budget.take(name, weights_bytes(model.manifest))
         try:
             return await self._extractor(model)
         except BaseException:

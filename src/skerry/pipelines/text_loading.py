@@ -24,6 +24,7 @@ from skerry.models.manifest import (
     Task,
     of_task,
 )
+from skerry.pipelines.budget import weights_bytes
 from skerry.pipelines.classify import TextClassifier
 from skerry.pipelines.embed import Embedder
 from skerry.pipelines.fetching import Fetcher
@@ -34,8 +35,6 @@ MANIFESTS: dict[Task, type[Manifest]] = {
     "text-classification": ClassifierManifest,
     "text-generation": ChatManifest,
 }
-# Mapped weights, and the copy that the engine packs for this CPU.
-COPIES = 2
 ENGINE_BYTES = 64 << 20
 
 
@@ -56,7 +55,7 @@ class LocalTextLoader:
             await asyncio.to_thread(self._fetcher.pulled, name)
 
     async def footprint_bytes(self, name: str, task: Task) -> int:
-        """Memory it will take, estimated.
+        """Memory it will take, estimated, once every byte of its files was checked.
 
         Raises ModelNotFound, ModelUnavailable, and WrongTask when it is for something else.
         """
@@ -69,13 +68,13 @@ class LocalTextLoader:
             return await asyncio.to_thread(
                 generator_bytes, chat, settings=self._settings.generation
             )
-        return ENGINE_BYTES + COPIES * max(variant.bytes for variant in manifest.variants)
+        return ENGINE_BYTES + weights_bytes(manifest)
 
     async def load(self, name: str) -> Served:
-        """Load it; raises what loading raises."""
+        """Load what `footprint_bytes` has checked; raises what loading raises."""
         if self._is_remote(name):
             return await self._generator(None)
-        model = await asyncio.to_thread(self._fetcher.installed, name)
+        model = await asyncio.to_thread(self._fetcher.described, name)
         if isinstance(model.manifest, ChatManifest):
             return await self._generator(of_task(model, ChatManifest))
         if isinstance(model.manifest, EmbeddingManifest):

@@ -70,13 +70,13 @@ class TextLoader(Protocol):
         """Pull a model of the catalogue when it is absent; raises what pulling raises."""
 
     async def footprint_bytes(self, name: str, task: Task) -> int:
-        """Memory it will take, estimated.
+        """Memory it will take, estimated, once every byte of its files was checked.
 
         Raises ModelNotFound, ModelUnavailable, and WrongTask when it is for something else.
         """
 
     async def load(self, name: str) -> Served:
-        """Load it; raises what loading raises."""
+        """Load what `footprint_bytes` has checked; raises what loading raises."""
 
 
 @dataclass(slots=True)
