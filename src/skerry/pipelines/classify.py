@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -10,15 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skerry.errors import DeadlineExceeded
 from skerry.inference.base import EngineInfo, Float32
 from skerry.inference.encoder import TextSubmitter
 from skerry.media.tokens import Long, Tokens
 from skerry.models.manifest import ClassifierManifest
 from skerry.pipelines.stages import Stages
+from skerry.pipelines.windows import Reader, Windows, token_counts, weighted_means
 
 Float64 = NDArray[np.float64]
-Windows = list[list[list[int]]]
 
 INLINE_CHARACTERS = 4096
 """So many are tokenised in half a millisecond: less than it takes to ask a thread."""
@@ -51,10 +49,9 @@ class TextClassifier:
         threads: Executor | None = None,
     ) -> None:
         self.manifest = manifest
-        self.info: EngineInfo = submitter.encoder.info
-        self._submitter = submitter
         self._tokens = tokens
-        self._threads = threads
+        self._reader = Reader(submitter, threads=threads)
+        self.info: EngineInfo = self._reader.info
 
     async def classify(
         self, texts: Sequence[str], *, deadline: float, stages: Stages, long: Long = "refuse"
@@ -67,33 +64,21 @@ class TextClassifier:
         """
         if not texts:
             return []
-        with stages.measure("tokenize"):
-            windows = await self._windows(texts, long=long, deadline=deadline)
-        flat = [ids for of_text in windows for ids in of_text]
-        encoded = await self._submitter.submit(flat, deadline=deadline)
-        stages.add("queue", encoded.queue_s)
-        stages.add("inference", encoded.inference_s)
-        chances = probabilities(encoded.values, temperature=self.manifest.temperature)
-        return self._named(_joined(chances, windows), windows)
+        windows = await self._reader.tokenized(
+            lambda: self._tokens.windows(texts, long=long),
+            inline=sum(map(len, texts)) <= INLINE_CHARACTERS,
+            deadline=deadline,
+            stages=stages,
+        )
+        logits = await self._reader.encoded(windows, deadline=deadline, stages=stages)
+        chances = probabilities(logits, temperature=self.manifest.temperature)
+        if len(chances) > len(windows):
+            chances = weighted_means(chances, windows)
+        return self._named(chances, windows)
 
     async def close(self) -> None:
         """Finish what was admitted, then free the model."""
-        await self._submitter.close()
-        self._submitter.encoder.close()
-
-    async def _windows(self, texts: Sequence[str], *, long: Long, deadline: float) -> Windows:
-        if sum(map(len, texts)) <= INLINE_CHARACTERS:
-            return self._tokens.windows(texts, long=long)
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._threads, lambda: self._tokens.windows(texts, long=long))
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await work
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                "The texts were not tokenised within the request's deadline.",
-                remedy="Send fewer or shorter texts in one call.",
-            ) from error
+        await self._reader.close()
 
     def _named(self, chances: Float64, windows: Windows) -> list[Classified]:
         labels = self.manifest.labels
@@ -101,23 +86,15 @@ class TextClassifier:
             Classified(
                 label=labels[best],
                 probabilities=dict(zip(labels, row, strict=True)),
-                tokens=sum(map(len, of_text)),
+                tokens=count,
             )
-            for best, row, of_text in zip(
-                chances.argmax(axis=1).tolist(), chances.tolist(), windows, strict=True
+            for best, row, count in zip(
+                chances.argmax(axis=1).tolist(),
+                chances.tolist(),
+                token_counts(windows),
+                strict=True,
             )
         ]
-
-
-def _joined(chances: Float64, windows: Windows) -> Float64:
-    """One row a text: the mean of its windows', weighted by their tokens."""
-    counts = [len(of_text) for of_text in windows]
-    if len(chances) == len(windows):
-        return chances
-    starts = np.cumsum([0, *counts[:-1]])
-    weights = np.array([[len(ids)] for of_text in windows for ids in of_text], np.float64)
-    totals = np.add.reduceat(weights, starts, axis=0)
-    return np.asarray(np.add.reduceat(chances * weights, starts, axis=0) / totals)
 
 
 def probabilities(logits: Float32, *, temperature: float) -> Float64:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
 
-from skerry.errors import BadRequest, DeadlineExceeded
+from skerry.errors import BadRequest
 from skerry.inference.base import EngineInfo, Float32
 from skerry.inference.encoder import TextSubmitter
 from skerry.media.tokens import Long as Long
 from skerry.media.tokens import Tokens
 from skerry.models.manifest import EmbeddingManifest
 from skerry.pipelines.stages import Stages
+from skerry.pipelines.windows import Reader, Windows, token_counts, weighted_means
 
 Text = str | Sequence[int]
 """A text, or the token ids of one."""
@@ -47,10 +47,9 @@ class Embedder:
         threads: Executor | None = None,
     ) -> None:
         self.manifest = manifest
-        self.info: EngineInfo = submitter.encoder.info
-        self._submitter = submitter
         self._tokens = tokens
-        self._threads = threads
+        self._reader = Reader(submitter, threads=threads)
+        self.info: EngineInfo = self._reader.info
 
     async def embed(
         self,
@@ -69,22 +68,24 @@ class Embedder:
         ContextLengthExceeded, Overloaded, DeadlineExceeded, ModelUnavailable.
         """
         prefix = self._prefix(use)
-        with stages.measure("tokenize"):
-            windows = await self._windows(texts, prefix=prefix, long=long, deadline=deadline)
-        flat = [ids for of_text in windows for ids in of_text]
-        encoded = await self._submitter.submit(flat, deadline=deadline)
-        stages.add("queue", encoded.queue_s)
-        stages.add("inference", encoded.inference_s)
-        tokens = [sum(map(len, of_text)) for of_text in windows]
-        if len(flat) == len(windows):
-            return Embeddings(encoded.values, tokens)
-        vectors = _joined(encoded.values, windows, normalise=self.manifest.normalized)
+        windows = await self._reader.tokenized(
+            lambda: self._tokenize(texts, prefix, long),
+            inline=_size(texts) <= INLINE_SIZE,
+            deadline=deadline,
+            stages=stages,
+        )
+        values = await self._reader.encoded(windows, deadline=deadline, stages=stages)
+        tokens = token_counts(windows)
+        if len(values) == len(windows):
+            return Embeddings(values, tokens)
+        vectors: Float32 = weighted_means(values, windows)
+        if self.manifest.normalized:
+            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return Embeddings(vectors, tokens)
 
     async def close(self) -> None:
         """Finish what was admitted, then free the model."""
-        await self._submitter.close()
-        self._submitter.encoder.close()
+        await self._reader.close()
 
     def _prefix(self, use: str) -> str:
         prefixes = self.manifest.prefixes
@@ -96,24 +97,7 @@ class Embedder:
             )
         return prefixes[use] if use else ""
 
-    async def _windows(
-        self, texts: Sequence[Text], *, prefix: str, long: Long, deadline: float
-    ) -> list[list[list[int]]]:
-        if _size(texts) <= INLINE_SIZE:
-            return self._tokenize(texts, prefix, long)
-        work = asyncio.get_running_loop().run_in_executor(
-            self._threads, self._tokenize, texts, prefix, long
-        )
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await work
-        except TimeoutError as error:
-            raise DeadlineExceeded(
-                "The texts were not tokenised within the request's deadline.",
-                remedy="Send fewer or shorter texts in one call.",
-            ) from error
-
-    def _tokenize(self, texts: Sequence[Text], prefix: str, long: Long) -> list[list[list[int]]]:
+    def _tokenize(self, texts: Sequence[Text], prefix: str, long: Long) -> Windows:
         written = [prefix + text for text in texts if isinstance(text, str)]
         if len(written) == len(texts):
             return self._tokens.windows(written, long=long)
@@ -131,19 +115,3 @@ class Embedder:
 def _size(texts: Sequence[Text]) -> int:
     """Letters and tokens to look through."""
     return sum(map(len, texts)) + len(texts)
-
-
-def _joined(
-    values: Float32, windows: Sequence[Sequence[Sequence[int]]], *, normalise: bool
-) -> Float32:
-    """One vector a text: the mean of its windows', weighted by their tokens."""
-    counts = [len(of_text) for of_text in windows]
-    starts = np.cumsum([0, *counts[:-1]])
-    weights = np.array([[len(ids)] for of_text in windows for ids in of_text], np.float32)
-    totals = np.add.reduceat(weights, starts, axis=0)
-    sums = np.add.reduceat(values * weights, starts, axis=0)
-    vectors = sums / totals
-    if normalise:
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    result: Float32 = vectors.astype(np.float32)
-    return result
