@@ -144,6 +144,13 @@ class Unprocessable(SkerryError):
     code, status = "unprocessable", 422
 
 
+class DocumentUnreadable(Unprocessable):
+    """The file holds no text that this node can read."""
+
+    code = "document_unreadable"
+    default_remedy = "Open it in the program that made it and save it as PDF, .docx or plain text."
+
+
 class ModelInvalid(Unprocessable):
     """A model file that cannot be used as asked."""
 
