@@ -102,7 +102,8 @@ def add(
 
     \b
     Of images: .onnx, .safetensors, or .pth and .bin with torchvision's names.
-    Of texts: a Hugging Face folder of BERT, RoBERTa, DistilBERT and their kin.
+    Of texts: a Hugging Face folder of BERT, RoBERTa, DistilBERT and their kin
+    (a plain BERT may lack its config.json).
     Of language: a .gguf file, an https:// address, or hf:OWNER/NAME/FILE.
 
     Pickles are read once, by a reader that runs nothing of them.

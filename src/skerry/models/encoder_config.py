@@ -55,6 +55,8 @@ class EncoderConfig:
     classes: int
     several_labels: bool
     """Whether several labels can hold at once."""
+    assumed: tuple[str, ...] = ()
+    """For the user, what was taken as given because no file says it."""
 
 
 class _Common(msgspec.Struct, kw_only=True):

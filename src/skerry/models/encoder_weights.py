@@ -47,7 +47,20 @@ def read_encoder_weights(folder: Path) -> Weights:
 
     Raises ModelInvalid, and PickleRefused for a pickle that holds more than tensors.
     """
-    return {_plain(name): value for name, value in _tensors(folder).items()}
+    return plainly_named(read_tensors(folder))
+
+
+def read_tensors(folder: Path) -> Weights:
+    """The same tensors under the names they are stored with."""
+    path = weights_file(folder)
+    if path.name == INDEX_FILE:
+        return _shards(folder)
+    return map_safetensors(path) if path.suffix == ".safetensors" else read_weights(path)
+
+
+def plainly_named(tensors: Weights) -> Weights:
+    """The tensors under the bare encoder's names, without `bert.` and the like."""
+    return {_plain(name): value for name, value in tensors.items()}
 
 
 def weights_file(folder: Path) -> Path:
@@ -63,13 +76,6 @@ def weights_file(folder: Path) -> Path:
             remedy=f"Needed: {SAFETENSORS_FILE}, model.onnx or {PICKLE_FILE}.",
         )
     return found
-
-
-def _tensors(folder: Path) -> dict[str, NDArray[Any]]:
-    path = weights_file(folder)
-    if path.name == INDEX_FILE:
-        return _shards(folder)
-    return map_safetensors(path) if path.suffix == ".safetensors" else read_weights(path)
 
 
 def _shards(folder: Path) -> dict[str, NDArray[Any]]:

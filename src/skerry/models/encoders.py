@@ -9,8 +9,15 @@ from pathlib import Path
 
 from skerry.errors import ModelInvalid
 from skerry.models.conversion import Origin, weights_digest, write_variant
-from skerry.models.encoder_config import SUPPORTED, EncoderConfig, read_config
-from skerry.models.encoder_weights import find_onnx, read_encoder_weights, weights_file
+from skerry.models.encoder_config import CONFIG_FILE, SUPPORTED, EncoderConfig, read_config
+from skerry.models.encoder_shapes import assumed_head, check_tokenizer, config_by_tensors
+from skerry.models.encoder_weights import (
+    find_onnx,
+    plainly_named,
+    read_encoder_weights,
+    read_tensors,
+    weights_file,
+)
 from skerry.models.external import stored_file
 from skerry.models.files import sha256_of, write_synced
 from skerry.models.graphs.base import TextGraph
@@ -30,6 +37,7 @@ from skerry.models.onnx_encoder import import_onnx_encoder
 from skerry.models.sentence_files import read_sentence_settings
 from skerry.models.text_probe import check_text_graph
 from skerry.models.tokenizer_files import TOKENIZER_FILE, TokenizerParts, read_tokenizer
+from skerry.models.weights import Weights
 
 GUIDE_LABELS = ("positive", "negative", "neutral")
 """The order of the guide's classifier, whose config names no classes."""
@@ -69,14 +77,18 @@ class EncoderParts:
 def read_folder(folder: Path, wanted: Wanted) -> EncoderParts:
     """The encoder in `folder`: its config, tokenizer, and weights as safetensors, ONNX or pickle.
 
-    Weights in safetensors stay in their file. Raises ModelInvalid, and PickleRefused for a
-    pickle that holds more than tensors.
+    Weights in safetensors stay in their file. Without a config, only what is clearly BERT is
+    taken, and `notes` say what was assumed. Raises ModelInvalid, and PickleRefused for a pickle
+    that holds more than tensors.
     """
-    config = read_config(folder)
+    config, weights = _read_weights(folder)
     tokenizer = read_tokenizer(folder, vocabulary=config.shape.vocabulary)
     sentence = read_sentence_settings(folder, pooling=wanted.pooling)
-    task, graph = _read_graph(folder, config, wanted, stated=sentence.pooling)
-    notes = [*graph.notes, *tokenizer.notes]
+    task, graph = _read_graph(folder, config, weights, wanted, stated=sentence.pooling)
+    notes = [*config.assumed, *graph.notes, *tokenizer.notes]
+    if config.assumed:
+        check_tokenizer(tokenizer.content)
+        notes += [assumed_head(weights)] if task == "text-classification" else []
     if task == "text-embedding" and sentence.pooling is None:
         notes.append("No pooling is stated: vectors are the mean of the tokens'.")
     labels = _labels(config, graph, wanted, notes) if task == "text-classification" else ()
@@ -176,16 +188,29 @@ def _task(config: EncoderConfig, names: Iterable[str]) -> TextTask:
     return "text-classification" if headed else "text-embedding"
 
 
+def _read_weights(folder: Path) -> tuple[EncoderConfig, Weights]:
+    """The config, and the tensors under the bare encoder's names: none beside an ONNX graph."""
+    if find_onnx(folder) is not None:
+        return read_config(folder), {}
+    if (folder / CONFIG_FILE).exists():
+        return read_config(folder), read_encoder_weights(folder)
+    tensors = read_tensors(folder)
+    return config_by_tensors(tensors), plainly_named(tensors)
+
+
 def _read_graph(
-    folder: Path, config: EncoderConfig, wanted: Wanted, *, stated: PoolingKind | None
+    folder: Path,
+    config: EncoderConfig,
+    weights: Weights,
+    wanted: Wanted,
+    *,
+    stated: PoolingKind | None,
 ) -> tuple[TextTask, TextGraph]:
     """`stated` is the pooling by the folder's files or the user."""
+    task = wanted.task or _task(config, weights)
     if (path := find_onnx(folder)) is not None:
-        task = wanted.task or _task(config, ())
         graph = import_onnx_encoder(path, config, task=task, pooling=wanted.pooling, stated=stated)
         return task, graph
-    weights = read_encoder_weights(folder)
-    task = wanted.task or _task(config, weights)
     if task == "text-classification":
         return task, build_classifier(weights, config.shape)
     return task, build_embedding(weights, config.shape, pooling=stated or UNSTATED_POOLING)
@@ -207,7 +232,12 @@ def _labels(
             f"Its classes have no names: they are taken as {order}; --labels gives others."
         )
         labels = GUIDE_LABELS
-    labels = labels or tuple(f"LABEL_{index}" for index in range(graph.width))
+    if not labels:
+        labels = tuple(f"LABEL_{index}" for index in range(graph.width))
+        notes.append(
+            f"Its classes have no names: they are {labels[0]} to {labels[-1]}; --labels gives "
+            "others."
+        )
     if len(labels) != graph.width:
         raise ModelInvalid(
             f"The model gives {graph.width} logits, but there are {len(labels)} labels.",

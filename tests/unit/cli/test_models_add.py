@@ -72,7 +72,29 @@ def test_a_folder_without_a_model_is_refused_in_one_line(cli: RunCli, tmp_path: 
     (tmp_path / "empty").mkdir()
     done = cli("models", "add", "empty")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: There is no config.json in empty.")
+    assert done.stderr.startswith("error: There are no weights in empty.")
+
+
+def test_a_bert_without_its_config_is_added_and_the_assumptions_are_said(
+    cli: RunCli, tmp_path: Path
+) -> None:
+    TinyEncoder(head="guide", hidden=128, heads=2).save(tmp_path / "mine", form="pickle")
+    (tmp_path / "mine" / "config.json").unlink()
+    done = cli("models", "add", "mine")
+    assert done.returncode == 0, done.stderr
+    assert "Assumed, as no tensor tells them: 2 heads of 64" in done.stderr
+    assert "taken as positive, negative, neutral; --labels gives others" in done.stderr
+    assert "mine is installed: text-classification, 3 classes." in done.stdout
+
+
+def test_an_encoder_that_only_its_config_tells_is_refused_with_the_remedy(
+    cli: RunCli, tmp_path: Path
+) -> None:
+    TinyEncoder("roberta", hidden=128, heads=2).save(tmp_path / "mine")
+    (tmp_path / "mine" / "config.json").unlink()
+    done = cli("models", "add", "mine")
+    assert done.returncode == 1
+    assert "Add the config.json" in done.stderr
 
 
 def test_the_list_says_what_each_model_does_and_which_is_a_default(cli: RunCli) -> None:

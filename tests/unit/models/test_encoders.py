@@ -213,7 +213,7 @@ BAD_CONFIGS: dict[str, dict[str, Any]] = {
     "among 5 heads": {"num_attention_heads": 5},
     "'relative_key'": {"position_embedding_type": "relative_key"},
     "activation 'swish'": {"hidden_act": "swish"},
-    "by config.json it is": {"intermediate_size": 64},
+    "by the model's sizes it is": {"intermediate_size": 64},
     r"encoder\.layer\.2\.": {"num_hidden_layers": 3},
     r"encoder\.layer\.1\.": {"num_hidden_layers": 1},
     "TokenClassification": {"architectures": ["BertForTokenClassification"]},

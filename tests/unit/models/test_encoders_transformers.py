@@ -118,12 +118,15 @@ def test_a_masked_language_model_gives_its_encoder(tmp_path: Path) -> None:
     assert "cls.predictions" in stored.manifest.card
 
 
-def test_the_guides_classifier_is_read_from_its_pickle(tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_config", [True, False])
+def test_the_guides_classifier_is_read_from_its_pickle(tmp_path: Path, with_config: bool) -> None:
+    config = config_of("bert", hidden_size=128, num_attention_heads=2)
+
     class Guide(torch.nn.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__()
-            self.bert = transformers.BertModel(config_of("bert"), add_pooling_layer=False)
-            self.classifier = torch.nn.Linear(32, 3)
+            self.bert = transformers.BertModel(config, add_pooling_layer=False)
+            self.classifier = torch.nn.Linear(128, 3)
 
         def forward(self, **inputs: Any) -> Any:
             return self.classifier(self.bert(**inputs).last_hidden_state[:, 0])
@@ -131,13 +134,32 @@ def test_the_guides_classifier_is_read_from_its_pickle(tmp_path: Path) -> None:
     torch.manual_seed(1)
     model = Guide().eval()
     folder = tmp_path / "folder"
-    model.bert.config.save_pretrained(folder)
+    folder.mkdir()
+    if with_config:
+        config.save_pretrained(folder)
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
     (folder / "vocab.txt").write_text("\n".join(BERT_WORDS))
     ids, mask = batch(0)
     wanted = expected(model, ids, mask).numpy()
     stored = add(tmp_path, folder)
     assert np.allclose(run(stored, ids, mask), wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("classes", [0, 4])
+def test_a_bert_without_its_config_answers_as_transformers_does(
+    tmp_path: Path, classes: int
+) -> None:
+    kinds = transformers.AutoModel, transformers.AutoModelForSequenceClassification
+    sizes: dict[str, Any] = {"hidden_size": 128, "num_attention_heads": 2, "num_labels": classes}
+    model = saved("bert", kinds[classes > 0], tmp_path / "folder", **sizes)
+    (tmp_path / "folder" / "config.json").unlink()
+    ids, mask = batch(0)
+    answer = expected(model, ids, mask)
+    wanted = answer.logits.numpy() if classes else answer.last_hidden_state.numpy()[:, 0]
+    if not classes:
+        wanted = wanted / np.linalg.norm(wanted, axis=1, keepdims=True)
+    found = run(add(tmp_path, tmp_path / "folder", pooling="cls"), ids, mask)
+    assert np.allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])

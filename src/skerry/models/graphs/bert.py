@@ -173,7 +173,7 @@ class EncoderBuilder(GraphBuilder):
         value = self.take(name)
         if value.shape != shape:
             raise ModelInvalid(
-                f"The tensor '{name}' has shape {value.shape}; by config.json it is {shape}."
+                f"The tensor '{name}' has shape {value.shape}; by the model's sizes it is {shape}."
             )
         if value.dtype.kind in "iub":
             raise ModelInvalid(f"The tensor '{name}' holds {value.dtype}, not real numbers.")
