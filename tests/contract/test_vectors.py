@@ -220,6 +220,21 @@ async def test_true_is_not_one(index):
     assert [match.id for match in found] == [1]
 
 
+@pytest.mark.parametrize("name", ["lang", "a b", "a.b", "作者[]"])
+async def test_field_with_a_dot_is_one_name_and_no_path(index, name):
+    vector, key = np.ones(SIZE, np.float32), f"metadata.{name}"
+    payloads = [{key: 3}, {key: [3, 4]}, {key: 3.0}, {key: "3"}, {"metadata": {name: 3}}]
+    points = [Point(number, vector, payload) for number, payload in enumerate(payloads)]
+    await index.apply(Changes(1, points, []))
+    for condition, wanted in (
+        (Condition(key, value=3), {0, 1}),
+        (Condition(key, range=Range(gte=3)), {0, 1, 2}),
+        (Condition(key, except_=()), {0, 1, 2, 3}),
+    ):
+        found = await index.search(vector, limit=9, filter=Filter(must=(condition,)))
+        assert {match.id for match in found} == wanted, condition
+
+
 async def test_vector_with_nan_infinity_or_of_another_size_is_refused_whole(index):
     good = np.ones(SIZE, np.float32)
     for bad in (np.nan, np.inf, -np.inf):

@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skerry.errors import BadRequest, Unprocessable
+from skerry.filters import Condition as Condition
+from skerry.filters import Filter as Filter
+from skerry.filters import Range as Range
 
 Float32 = NDArray[np.float32]
 Distance = Literal["cosine", "dot", "euclid"]
@@ -48,41 +51,6 @@ class Match(msgspec.Struct, frozen=True, array_like=True):
 
     id: int
     score: float
-
-
-class Range(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Bounds on a number."""
-
-    gt: float | None = None
-    gte: float | None = None
-    lt: float | None = None
-    lte: float | None = None
-
-
-class Condition(
-    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, tag="field"
-):
-    """Tests of a payload field: equals `value`, is one of `any`, none of `except_`, in `range`.
-
-    Several tests in one condition must all hold. A list passes a test when an element does, and
-    types are strict: true is not 1, and "1" is neither. A field that is absent passes no test.
-    """
-
-    key: str
-    value: str | int | bool | None = None
-    any: tuple[str | int, ...] | None = None
-    except_: tuple[str | int, ...] | None = None
-    range: Range | None = None
-
-
-class Filter(
-    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, tag="filter"
-):
-    """All of `must`, at least one of `should` (when any stand there), none of `must_not`."""
-
-    must: tuple[Filter | Condition, ...] = ()
-    should: tuple[Filter | Condition, ...] = ()
-    must_not: tuple[Filter | Condition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -9,6 +10,8 @@ import numpy as np
 import qdrant_edge as qe
 
 from skerry.vectors.base import Condition, Filter, Range
+
+PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def to_engine(filter: Filter) -> qe.Filter:
@@ -23,10 +26,16 @@ def to_engine(filter: Filter) -> qe.Filter:
 def _item(item: Filter | Condition) -> Any:
     if isinstance(item, Filter):
         return to_engine(item)
-    tests: list[Any] = [qe.FieldCondition(item.key, match=match) for match in _matches(item)]
+    key = _path(item.key)
+    tests: list[Any] = [qe.FieldCondition(key, match=match) for match in _matches(item)]
     if item.range is not None:
-        tests.append(qe.FieldCondition(item.key, range=_range(item.range)))
+        tests.append(qe.FieldCondition(key, range=_range(item.range)))
     return tests[0] if len(tests) == 1 else qe.Filter(must=tests)
+
+
+def _path(key: str) -> str:
+    # Unquoted, a dot leads into a nested object; our payloads are flat.
+    return key if PLAIN.fullmatch(key) else f'"{key}"'
 
 
 def _matches(item: Condition) -> Iterator[Any]:

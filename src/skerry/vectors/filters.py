@@ -1,44 +1,14 @@
-"""Filters over payloads: bounds on their size, and their meaning in plain Python."""
+"""What a filter means over payloads, in plain Python."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from skerry.errors import BadRequest
-from skerry.vectors.base import Condition, Filter, Range
-
-MAX_DEPTH = 8
-MAX_CONDITIONS = 256
-MAX_VALUES = 4096
-INT64 = range(-(1 << 63), 1 << 63)
-KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
-
-
-@dataclass(frozen=True, slots=True)
-class FilterSize:
-    """How large a filter is: its conditions, the values they name, and the fields they read."""
-
-    conditions: int
-    values: int
-    fields: frozenset[str]
-
-
-def measure(filter: Filter) -> FilterSize:
-    """The size of a filter; BadRequest when it is malformed or too large to be evaluated."""
-    conditions = list(_conditions(filter, depth=1))
-    if len(conditions) > MAX_CONDITIONS:
-        raise BadRequest(f"The filter has more than {MAX_CONDITIONS} conditions.")
-    values = 0
-    for condition in conditions:
-        _check(condition)
-        values += len(condition.any or ()) + len(condition.except_ or ()) + 1
-    if values > MAX_VALUES:
-        raise BadRequest(f"The filter names more than {MAX_VALUES} values.")
-    return FilterSize(len(conditions), values, frozenset(c.key for c in conditions))
+from skerry.filters import MAX_CONDITIONS as MAX_CONDITIONS
+from skerry.filters import MAX_DEPTH as MAX_DEPTH
+from skerry.filters import Condition, Filter, Range
+from skerry.filters import measure as measure
 
 
 def holds(filter: Filter, payload: Mapping[str, Any]) -> bool:
@@ -48,37 +18,6 @@ def holds(filter: Filter, payload: Mapping[str, Any]) -> bool:
         and (not filter.should or any(_passes(item, payload) for item in filter.should))
         and not any(_passes(item, payload) for item in filter.must_not)
     )
-
-
-def _conditions(filter: Filter, *, depth: int) -> Iterator[Condition]:
-    if depth > MAX_DEPTH:
-        raise BadRequest(f"The filter is nested deeper than {MAX_DEPTH}.")
-    for item in (*filter.must, *filter.should, *filter.must_not):
-        if isinstance(item, Filter):
-            yield from _conditions(item, depth=depth + 1)
-        else:
-            yield item
-
-
-def _check(condition: Condition) -> None:
-    if not KEY.fullmatch(condition.key):
-        raise BadRequest(f"'{condition.key[:80]}' is no field name.")
-    tests = (condition.value, condition.any, condition.except_, condition.range)
-    if all(test is None for test in tests):
-        raise BadRequest(f"The condition on '{condition.key}' tests nothing.")
-    for values in (condition.any or (), condition.except_ or ()):
-        if len({type(value) for value in values}) > 1:
-            raise BadRequest(f"The condition on '{condition.key}' mixes text and numbers.")
-    for value in (condition.value, *(condition.any or ()), *(condition.except_ or ())):
-        if isinstance(value, int) and value not in INT64:
-            raise BadRequest(f"A whole number in the condition on '{condition.key}' is too large.")
-    if condition.range is not None and not all(map(math.isfinite, _bounds(condition.range))):
-        raise BadRequest(f"A bound in the condition on '{condition.key}' is not finite.")
-
-
-def _bounds(range: Range) -> Iterator[float]:
-    bounds = (range.gt, range.gte, range.lt, range.lte)
-    return (float(bound) for bound in bounds if bound is not None)
 
 
 def _passes(item: Filter | Condition, payload: Mapping[str, Any]) -> bool:

@@ -82,3 +82,11 @@ def test_senseless_or_huge_filter_is_refused(filter, says):
     with pytest.raises(BadRequest, match=says):
         measure(filter)
     measure(nested(MAX_DEPTH))
+
+
+def test_field_of_a_document_may_have_any_name_that_a_path_can_quote():
+    for name in ("lang", "a b", "a.b", "作者[]"):
+        measure(Filter(must=(Condition(f"metadata.{name}", value=1),)))
+    for name in ("", 'a"b', "a\\b", "a\nb", "x" * 129):
+        with pytest.raises(BadRequest, match="no field name"):
+            measure(Filter(must=(Condition(f"metadata.{name}", value=1),)))
