@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from typing import Annotated, Any, Literal, cast
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from skerry.api.contract import Answer, AnyAnswer, Exchange, Route, StreamAnswer, json_answer
-from skerry.api.generation import Written, events_of, write_all
+from skerry.api.contract import AnyAnswer, Exchange, Route
+from skerry.api.generation import Written
+from skerry.api.openai.answering import Head, Order, answer
 from skerry.api.openai.wire import (
-    DONE,
     MAX_CHOICES,
-    STREAM_HEADERS,
     Choices,
     Count,
     Penalty,
@@ -25,17 +23,10 @@ from skerry.api.openai.wire import (
     TopP,
     Usage,
     check_stream_options,
-    event,
-    failed_event,
-    fingerprint,
     finite,
-    new_id,
-    now,
     seed_of,
     stops,
-    usage,
 )
-from skerry.api.streaming import started, while_connected
 from skerry.api.text_bodies import MAX_INT, ModelName, read_text_json, refuse_unsupported
 from skerry.errors import FieldRefused
 from skerry.generation.base import (
@@ -117,16 +108,16 @@ async def create_completion(exchange: Exchange) -> AnyAnswer:
     """What follows the prompts, whole or as it comes."""
     asked = await read_text_json(exchange, CompletionRequest)
     with_usage = check_stream_options(asked.stream_options, stream=bool(asked.stream))
-    requests = _requests(asked)
-    if asked.stream:
-        chunks = _stream(exchange, asked, requests, with_usage=with_usage)
-        return StreamAnswer(
-            await started(chunks, exchange), failed_event(exchange), headers=dict(STREAM_HEADERS)
-        )
-    async with while_connected(exchange), exchange.node.texts.generator(asked.model) as slots:
-        _check_model(asked, slots.info)
-        written = await write_all(slots, requests, exchange)
-    return _whole(written, slots.info, choices=asked.n or 1)
+    order = Order(
+        model=asked.model,
+        requests=_requests(asked),
+        choices=asked.n or 1,
+        check=lambda info: _check_model(asked, info),
+        wording=CompletionWording,
+        stream=bool(asked.stream),
+        with_usage=with_usage,
+    )
+    return await answer(order, exchange)
 
 
 def prompts_of(given: str | Sequence[str | int | list[int]]) -> list[str | tuple[int, ...]]:
@@ -188,20 +179,46 @@ def _check_model(asked: CompletionRequest, info: GeneratorInfo) -> None:
         )
 
 
-def _whole(written: Sequence[Written], info: GeneratorInfo, *, choices: int) -> Answer:
-    return json_answer(
-        CompletionAnswer(
-            id=new_id("cmpl"),
-            created=now(),
-            model=info.model,
-            choices=[
-                CompletionChoice(i, one.text, _logprobs(one.logprobs, 0), _reason(one.end))
-                for i, one in enumerate(written)
-            ],
-            system_fingerprint=fingerprint(info),
-            usage=usage([one.end for one in written], choices=choices),
-        )
-    )
+class CompletionWording:
+    """An answer as completions give it."""
+
+    prefix: ClassVar[str] = "cmpl"
+
+    def __init__(self, head: Head) -> None:
+        self._head = head
+        self._offsets: dict[int, int] = {}
+
+    def whole(self, written: Sequence[Written], total: Usage) -> CompletionAnswer:
+        """All choices, in their order."""
+        choices = [
+            CompletionChoice(i, one.text, _logprobs(one.logprobs, 0), _reason(one.end))
+            for i, one in enumerate(written)
+        ]
+        return self._answer(choices, total)
+
+    def pieces(self, index: int, happened: Event) -> list[CompletionAnswer]:
+        """An event for each of the generator's."""
+        return [self._answer([self._choice(index, happened)])]
+
+    def last(self, total: Usage) -> CompletionAnswer:
+        """The event that tells the usage."""
+        return self._answer([], total)
+
+    def _choice(self, index: int, happened: Event) -> CompletionChoice:
+        if isinstance(happened, Finished):
+            return CompletionChoice(index, "", None, _reason(happened))
+        offset = self._offsets.get(index, 0)
+        self._offsets[index] = offset + sum(len(token.text) for token in happened.logprobs)
+        return CompletionChoice(index, happened.text, _logprobs(happened.logprobs, offset), None)
+
+    def _answer(
+        self, choices: list[CompletionChoice], total: Usage | None = None
+    ) -> CompletionAnswer:
+        head = self._head
+        return CompletionAnswer(
+            head.id, head.created, head.model, choices, head.fingerprint,
+            usage=total or head.no_usage,
+        )  # fmt: skip
 
 
 def _reason(end: Finished) -> Literal["stop", "length"]:
@@ -221,54 +238,6 @@ def _logprobs(given: Sequence[TokenLogprob], offset: int) -> CompletionLogprobs 
         top_logprobs=[{text: finite(p) for text, p in token.top} for token in given],
         text_offset=offsets,
     )
-
-
-async def _stream(
-    exchange: Exchange,
-    asked: CompletionRequest,
-    requests: Sequence[GenerationRequest],
-    *,
-    with_usage: bool,
-) -> AsyncGenerator[bytes, None]:
-    async with exchange.node.texts.generator(asked.model) as slots:
-        _check_model(asked, slots.info)
-        stream = _Events(slots.info, with_usage=with_usage)
-        ends: dict[int, Finished] = {}
-        async with aclosing(events_of(slots, requests, exchange)) as events:
-            async for index, happened in events:
-                yield stream.event([stream.choice(index, happened)])
-                if isinstance(happened, Finished):
-                    ends[index] = happened
-        if with_usage:
-            total = usage([ends[i] for i in sorted(ends)], choices=asked.n or 1)
-            yield stream.event([], total)
-        yield DONE
-
-
-class _Events:
-    """Makes the events of one stream, all under one id."""
-
-    def __init__(self, info: GeneratorInfo, *, with_usage: bool) -> None:
-        self._id, self._created, self._info = new_id("cmpl"), now(), info
-        self._no_usage: UnsetType | None = None if with_usage else UNSET
-        self._offsets: dict[int, int] = {}
-
-    def choice(self, index: int, happened: Event) -> CompletionChoice:
-        """What one event of the generator becomes."""
-        if isinstance(happened, Finished):
-            return CompletionChoice(index, "", None, _reason(happened))
-        offset = self._offsets.get(index, 0)
-        self._offsets[index] = offset + sum(len(token.text) for token in happened.logprobs)
-        return CompletionChoice(index, happened.text, _logprobs(happened.logprobs, offset), None)
-
-    def event(self, choices: list[CompletionChoice], total: Usage | None = None) -> bytes:
-        """A server-sent event with these choices."""
-        return event(
-            CompletionAnswer(
-                self._id, self._created, self._info.model, choices, fingerprint(self._info),
-                usage=total or self._no_usage,
-            )
-        )  # fmt: skip
 
 
 ROUTES = [
