@@ -110,10 +110,17 @@ def _check(condition: Condition) -> None:
     for value in (condition.value, *(condition.any or ()), *(condition.except_ or ())):
         if isinstance(value, int) and value not in INT64:
             raise BadRequest(f"A whole number in the condition on '{condition.key}' is too large.")
-    if condition.range is not None and not all(map(math.isfinite, _bounds(condition.range))):
+    if condition.range is not None and not all(map(_is_finite, _bounds(condition.range))):
         raise BadRequest(f"A bound in the condition on '{condition.key}' is not finite.")
 
 
 def _bounds(range: Range) -> Iterator[float]:
     bounds = (range.gt, range.gte, range.lt, range.lte)
-    return (float(bound) for bound in bounds if bound is not None)
+    return (bound for bound in bounds if bound is not None)
+
+
+def _is_finite(bound: float) -> bool:
+    try:
+        return math.isfinite(bound)
+    except OverflowError:  # a whole number beyond what a float can be
+        return False

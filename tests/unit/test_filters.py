@@ -101,6 +101,7 @@ def must(**condition):
         ({"timestamp": {"gte": "yesterday"}}, FieldRefused, "no date"),
         ({"timestamp": {"gte": True}}, FieldRefused, "must be a number"),
         ({"timestamp": {"gte": float("nan")}}, BadRequest, "not finite"),
+        ({"timestamp": {"gte": 10**400}}, BadRequest, "not finite"),
         ({"timestamp": {"from": 1}}, UnknownField, "'from'"),
         (must(key="colour", match={"value": "a"}), UnknownField, "colour"),
         (must(key="metadata.", match={"value": "a"}), UnknownField, "metadata."),

@@ -27,6 +27,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class KindChanges:
+    """The last change of each item of one kind, up to and including the seq `reached`."""
+
+    reached: int
+    changes: list[Change]
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddedImage:
     """An image's row and its vector, float32 (d,)."""
 
@@ -73,6 +81,22 @@ class ChangeLog:
         last = {(change.kind, change.id): change for change in (Change(*row) for row in rows)}
         return sorted(last.values(), key=lambda change: change.seq)
 
+    async def of_kind(self, kind: str, *, after: int, limit: int = 1000) -> KindChanges:
+        """Of the next `limit` entries of this kind after the seq, the last of each id, in order.
+
+        Entries of other kinds are passed over at once, however many they are.
+        """
+        rows = await self._db.query(
+            "SELECT * FROM (SELECT seq, id, op FROM changes WHERE seq > ? AND kind = ? "
+            "ORDER BY seq LIMIT ?) UNION ALL SELECT coalesce(max(seq), 0), NULL, NULL FROM changes",
+            (after, kind, limit),
+        )
+        rows.sort(key=lambda row: int(row[0]))
+        entries = [Change(seq, kind, item, op) for seq, item, op in rows if op is not None]
+        reached = entries[-1].seq if len(entries) == limit else int(rows[-1][0])
+        last = {entry.id: entry for entry in entries}
+        return KindChanges(max(after, reached), sorted(last.values(), key=lambda entry: entry.seq))
+
     async def compact(self) -> int:
         """Remove the entries that a later one of the same (kind, id) replaces; how many."""
         rows = await self._db.query(
@@ -99,17 +123,16 @@ class ImageFeed:
         return self._log.head()
 
     async def after(self, seq: int, *, limit: int = 250) -> ImageChanges:
-        """Changes in the next `limit` entries after `seq`; `seq` again when there are none.
+        """Changes in the next `limit` entries of images; `seq` again when nothing follows it.
 
         Rows are read as they stand now, so an image that changes later may be seen early, and is
         then seen again. Applying everything up to the head gives the images with a vector here.
         """
-        changes = await self._log.after(seq, limit=limit)
-        ids = [change.id for change in changes if change.kind == "image"]
+        page = await self._log.of_kind("image", after=seq, limit=limit)
+        ids = [change.id for change in page.changes]
         present = await self.images(ids)
         found = {image.row.id for image in present}
-        reached = changes[-1].seq if changes else seq
-        return ImageChanges(reached, present, [one for one in ids if one not in found])
+        return ImageChanges(page.reached, present, [one for one in ids if one not in found])
 
     async def images(self, ids: Sequence[int]) -> list[EmbeddedImage]:
         """Rows and vectors of those `ids` that have both."""

@@ -1,0 +1,61 @@
+"""The keyword index: which chunks contain the terms of a query, ranked by BM25."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from skerry.errors import BadRequest
+from skerry.filters import Filter
+from skerry.sql.base import Database, Transaction
+from skerry.sql.document_filters import document_clause
+
+MAX_TERMS = 1_000
+
+
+class KeywordIndex:
+    """Terms of chunks, as the caller made them; a chunk's go when the chunk goes."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def put(self, tx: Transaction, chunk_id: int, terms: Sequence[str]) -> None:
+        """Index a new chunk by its terms, in the order of the text, repetitions included."""
+        tx.execute(
+            "INSERT INTO chunk_terms (rowid, terms) VALUES (?, ?)", (chunk_id, " ".join(terms))
+        )
+
+    async def search(
+        self, terms: Sequence[str], *, limit: int, filter: Filter | None = None
+    ) -> list[tuple[int, float]]:
+        """Chunk ids with their scores (BM25, k1 1.2, b 0.75; larger is better), best first.
+
+        A chunk is found by any of the terms; one that is given twice counts twice. The filter is
+        over documents: BadRequest as `document_clause`, and for more than MAX_TERMS terms.
+        """
+        if len(terms) > MAX_TERMS:
+            raise BadRequest(
+                f"The query has more than {MAX_TERMS} words.", remedy="Ask with fewer words."
+            )
+        if not terms:
+            return []
+        query = " OR ".join(_quoted(term) for term in terms)
+        if filter is None:
+            rows = await self._db.query(f"{FOUND} {BEST}", (query, limit))
+        else:
+            clause = document_clause(filter)
+            rows = await self._db.query(
+                f"{FOUND} AND (SELECT document FROM chunks WHERE id = chunk_terms.rowid) "
+                f"IN (SELECT key FROM documents WHERE {clause.sql}) {BEST}",
+                (query, *clause.arguments, limit),
+            )
+        return [(int(chunk_id), float(score)) for chunk_id, score in rows]
+
+
+# bm25() is smaller the better a match is.
+FOUND = "SELECT rowid, -bm25(chunk_terms) AS score FROM chunk_terms WHERE chunk_terms MATCH ?"
+BEST = "ORDER BY score DESC, rowid LIMIT ?"
+
+
+def _quoted(term: str) -> str:
+    # FTS5 reads a query up to the first NUL, which parts terms in the index.
+    return '"' + term.replace('"', '""').replace("\0", " ") + '"'
