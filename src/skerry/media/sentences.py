@@ -81,6 +81,14 @@ def pieces(text: str) -> list[Piece]:
     return found
 
 
+def first_heading(text: str) -> str | None:
+    """The first heading of a markdown text."""
+    for block in _blocks(text):
+        if block.kind == "heading":
+            return _title(text[block.start : block.end]) or None
+    return None
+
+
 @dataclass(slots=True)
 class _Block:
     start: int
