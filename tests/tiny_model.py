@@ -9,7 +9,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from skerry.models.manifest import ImageManifest, ImageModel, Preprocess, Source, Variant
+from skerry.models.manifest import (
+    MANIFEST_FILE,
+    ImageManifest,
+    ImageModel,
+    Preprocess,
+    Source,
+    Variant,
+)
 
 SIZE = 32
 CLASSES = 10
@@ -70,11 +77,11 @@ def tiny_graph(*, seed: int = 0, size: int = SIZE) -> onnx.ModelProto:
 
 
 def install_tiny(folder: Path, *, name: str = "tiny", seed: int = 0) -> ImageModel:
-    """Write the tiny model into `folder` and describe it."""
+    """Install the tiny model in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
     onnx.save(tiny_graph(seed=seed), path)
-    return ImageModel(
+    model = ImageModel(
         ImageManifest(
             name=name,
             architecture="tiny",
@@ -95,6 +102,8 @@ def install_tiny(folder: Path, *, name: str = "tiny", seed: int = 0) -> ImageMod
         ),
         folder,
     )
+    (folder / MANIFEST_FILE).write_bytes(model.manifest.encoded())
+    return model
 
 
 def variant_of(path: Path, *, precision: str, passed: bool = True) -> Variant:

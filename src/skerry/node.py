@@ -28,7 +28,6 @@ from skerry.models.catalogue import DEFAULT_IMAGE_MODEL
 from skerry.models.folder import ModelFolder
 from skerry.models.manifest import AnyModel
 from skerry.pipelines.budget import MemoryBudget
-from skerry.pipelines.features import Decoder
 from skerry.pipelines.fetching import Fetcher
 from skerry.pipelines.housekeeping import Housekeeping
 from skerry.pipelines.image_feed import ImageIndexFeed
@@ -161,14 +160,12 @@ class Node:
         # One more than cores: a thread that waits for the GIL leaves no core idle.
         threads = ThreadPoolExecutor(cores + 1, thread_name_prefix="compute")
         self._stack.callback(threads.shutdown, cancel_futures=True)
-        decoder = Decoder(threads, limit=cores + limits.queue, max_pixels=limits.max_pixels)
         fetcher = Fetcher(self._model_folder, self.settings.models)
         self._stack.callback(fetcher.close)
         budget = MemoryBudget(self.settings.models.memory_limit_bytes)
         self._wire_texts(fetcher, threads, budget)
         loader = ModelLoader(
-            fetcher, self.settings, decoder=decoder, threads=threads,
-            cache=self._open_cache(), budget=budget, metrics=self.metrics,
+            fetcher, self.settings, cache=self._open_cache(), budget=budget, metrics=self.metrics
         )  # fmt: skip
         active = spaces.active()
         wanted = self.settings.models.image

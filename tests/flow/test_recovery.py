@@ -197,18 +197,34 @@ def test_a_corrupt_model_is_named_and_nothing_is_invented(
     assert "Traceback" not in node.log.read_text()
 
 
-def worker_of(node: RunningNode) -> psutil.Process:
-    """The process that holds the vectors."""
+def worker_of(node: RunningNode, module: str = "skerry.vectors.edge_worker") -> psutil.Process:
+    """The process that holds the vectors, or runs another `module`."""
 
     def find() -> psutil.Process | None:
         for child in psutil.Process(node.process.pid).children(recursive=True):
             with suppress(psutil.Error):
-                if "skerry.vectors.edge_worker" in child.cmdline():
+                if module in child.cmdline():
                     return child
         return None
 
-    found: psutil.Process = eventually(find, "the node has no vector worker")
+    found: psutil.Process = eventually(find, f"the node has no {module}")
     return found
+
+
+def test_recognition_outlasts_the_death_of_the_image_worker(fast_node: StartNode) -> None:
+    node = fast_node()
+    with node.client() as client:
+        first = client.post("/api/recognize", content=jpeg(seed=1)).json()
+        worker_of(node, "skerry.inference.image_worker").kill()
+        answers = [client.post("/api/recognize", content=jpeg(seed=seed)) for seed in range(2, 8)]
+        lost = [answer for answer in answers if answer.status_code != 200]
+        for answer in lost:
+            assert answer.json()["error"]["code"] == "model_unavailable"
+            assert int(answer.headers["retry-after"]) >= 1
+        assert len(lost) <= 1
+        again = answers[-1].json()
+        assert again["model"] == first["model"]
+        assert metric(client, "skerry_worker_restarts_total", worker="images") == 1
 
 
 def test_searches_outlast_the_death_of_the_vector_worker(fast_node: StartNode) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from skerry.config import GenerationSettings
-from skerry.errors import BadRequest, ContextLengthExceeded, ModelUnavailable, Unprocessable
+from skerry.errors import BadRequest, ContextLengthExceeded, Unprocessable
 from skerry.generation.base import (
     Delta,
     Event,
@@ -26,10 +26,10 @@ from skerry.generation.limits import context_of, threads_of
 from skerry.generation.llamacpp_prompt import grammars_hold, prompt_tokens, tokenize
 from skerry.generation.llamacpp_server import LlamaServer, refusal
 from skerry.generation.openai_wire import StreamReader, is_chat, request_body
-from skerry.generation.restarts import Restarts
 from skerry.metrics import Metrics
 from skerry.models.gguf import read_gguf
 from skerry.models.manifest import ChatModel
+from skerry.workers.kept import Kept
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +54,7 @@ class LlamaCppGenerator:
         self._file = model.path(manifest.file)
         self._threads = threads_of(settings)
         self._metrics = metrics
-        self._server: LlamaServer | None = None
-        self._watch: asyncio.Task[None] | None = None
-        self._starting = asyncio.Lock()
-        self._restarts = Restarts(manifest.name)
-        self._closed = False
+        self._kept = Kept(manifest.name, kind=NAME, start=self._start, metrics=metrics)
         self._special: tuple[str, ...] = ()
         self.info = GeneratorInfo(
             model=manifest.name,
@@ -75,16 +71,16 @@ class LlamaCppGenerator:
     @property
     def pid(self) -> int | None:
         """The worker's process id."""
-        return None if self._server is None else self._server.pid
+        return self._kept.pid
 
     async def open(self) -> None:
         """Load the model; ModelInvalid or ModelUnavailable say why it cannot be."""
-        await self._running()
+        await self._kept.running()
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """The answer as it comes; see Generator."""
         self._check(request)
-        server = await self._running()
+        server = await self._kept.running()
         schema = request.sampling.json_schema
         if schema is not None:
             await server.check_grammar(grammar_of(schema))
@@ -105,14 +101,11 @@ class LlamaCppGenerator:
 
     async def count_tokens(self, text: str) -> int:
         """Tokens of a plain text."""
-        return len(await tokenize(await self._running(), text, begin=False, special=False))
+        return len(await tokenize(await self._kept.running(), text, begin=False, special=False))
 
     async def close(self) -> None:
         """End the process; requests under way fail."""
-        self._closed = True
-        server, self._server = self._server, None
-        if self._watch is not None:
-            self._watch.cancel()
+        server = self._kept.close()
         if server is not None:
             await server.stop()
 
@@ -172,24 +165,9 @@ class LlamaCppGenerator:
             async for event in reader.events(data):
                 yield event
 
-    async def _running(self) -> LlamaServer:
-        async with self._starting:
-            if self._closed:
-                raise ModelUnavailable(f"Model '{self.info.model}' is closed.")
-            if self._server is None:
-                self._server = await self._start()
-                self._watch = asyncio.create_task(self._notice_end(self._server))
-            return self._server
-
     async def _start(self) -> LlamaServer:
-        self._restarts.check()
         began = time.perf_counter()
-        try:
-            server = await self._load()
-        except Exception as error:
-            self._restarts.failed(error)
-            raise
-        self._restarts.succeeded()
+        server = await self._load()
         elapsed_s = time.perf_counter() - began
         self._metrics.model_load.labels(self.info.model, "gguf").set(elapsed_s)
         log.info(
@@ -216,14 +194,6 @@ class LlamaCppGenerator:
             raise
         self.info = msgspec.structs.replace(self.info, grammar=grammar)
         return server
-
-    async def _notice_end(self, server: LlamaServer) -> None:
-        reason = await server.gone()
-        if self._server is server:
-            self._server = None
-            log.error("The llamacpp worker %s; the next request starts it again.", reason)
-            self._metrics.worker_restarts.labels(NAME).inc()
-        await server.stop()
 
 
 class _Top(msgspec.Struct):

@@ -20,10 +20,10 @@ from skerry.generation.openvino_wire import (
     decode_loaded,
     encode,
 )
-from skerry.generation.restarts import Restarts
 from skerry.metrics import Metrics
 from skerry.models.gguf import GgufHeader, read_gguf
 from skerry.models.manifest import ChatModel
+from skerry.workers.kept import Kept
 from skerry.workers.process import Worker, WorkerSpec
 
 log = logging.getLogger(__name__)
@@ -76,11 +76,7 @@ class OpenVinoGenerator:
         self._cache = model.folder / CACHE_FOLDER
         self._threads = threads_of(settings)
         self._metrics = metrics
-        self._worker: Worker | None = None
-        self._watch: asyncio.Task[None] | None = None
-        self._starting = asyncio.Lock()
-        self._restarts = Restarts(manifest.name)
-        self._closed = False
+        self._kept = Kept(manifest.name, kind=NAME, start=self._start, metrics=metrics)
         self.info = GeneratorInfo(
             model=manifest.name,
             engine=NAME,
@@ -96,17 +92,17 @@ class OpenVinoGenerator:
     @property
     def pid(self) -> int | None:
         """The worker's process id."""
-        return None if self._worker is None else self._worker.pid
+        return self._kept.pid
 
     async def open(self) -> None:
         """Load the model; ModelInvalid or ModelUnavailable say why it cannot be."""
-        await self._running()
+        await self._kept.running()
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """The answer as it comes; see Generator."""
         self._check(request)
         body = _encoded(request)
-        worker = await self._running()
+        worker = await self._kept.running()
         stream = worker.stream(body, limit_s=SILENCE_LIMIT_S)
         async with aclosing(stream) as pieces:
             async for piece in pieces:
@@ -114,15 +110,12 @@ class OpenVinoGenerator:
 
     async def count_tokens(self, text: str) -> int:
         """Tokens of a plain text."""
-        worker = await self._running()
+        worker = await self._kept.running()
         return decode_count(await worker.call(encode(Count(text=text)), limit_s=COUNT_LIMIT_S))
 
     async def close(self) -> None:
         """End the process; requests under way fail."""
-        self._closed = True
-        worker, self._worker = self._worker, None
-        if self._watch is not None:
-            self._watch.cancel()
+        worker = self._kept.close()
         if worker is not None:
             worker.kill("was closed")  # it holds nothing that is not in the file
             await worker.gone()
@@ -149,33 +142,18 @@ class OpenVinoGenerator:
         if sampling.max_tokens is not None and sampling.max_tokens < 1:
             raise BadRequest("max_tokens is at least 1.")
 
-    async def _running(self) -> Worker:
-        async with self._starting:
-            if self._closed:
-                raise ModelUnavailable(f"Model '{self.info.model}' is closed.")
-            if self._worker is None:
-                self._worker = await self._start()
-                self._watch = asyncio.create_task(self._notice_end(self._worker))
-            return self._worker
-
     async def _start(self) -> Worker:
-        self._restarts.check()
+        if why := unreadable(await asyncio.to_thread(read_gguf, self._file)):
+            raise ModelInvalid(
+                f"OpenVINO cannot run '{self.info.model}': {why}.",
+                remedy='Set generation.type = "llamacpp".',
+            )
+        worker = await Worker.start(WORKER)
         try:
-            if why := unreadable(await asyncio.to_thread(read_gguf, self._file)):
-                raise ModelInvalid(
-                    f"OpenVINO cannot run '{self.info.model}': {why}.",
-                    remedy='Set generation.type = "llamacpp".',
-                )
-            worker = await Worker.start(WORKER)
-            try:
-                await self._load(worker)
-            except BaseException:
-                worker.kill()
-                raise
-        except Exception as error:
-            self._restarts.failed(error)
+            await self._load(worker)
+        except BaseException:
+            worker.kill()
             raise
-        self._restarts.succeeded()
         return worker
 
     async def _load(self, worker: Worker) -> None:
@@ -194,13 +172,6 @@ class OpenVinoGenerator:
             *(self.info.model, loaded.elapsed_s, "kept" if loaded.cached else "made"),
             *(self.info.slots, self.info.context, self._threads, worker.pid),
         )
-
-    async def _notice_end(self, worker: Worker) -> None:
-        reason = await worker.gone()
-        if self._worker is worker:
-            self._worker = None
-            log.error("The openvino worker %s; the next request starts it again.", reason)
-            self._metrics.worker_restarts.labels(NAME).inc()
 
 
 def _encoded(request: GenerationRequest) -> bytes:

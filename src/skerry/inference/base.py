@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from skerry.errors import SkerryError
 
 Float32 = NDArray[np.float32]
 
@@ -53,15 +56,58 @@ class Engine(Protocol):
         """Free the model."""
 
 
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """One image's features, packed (see `features.Features`), and how long its decoding took."""
+
+    packed: bytes
+    decode_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Extractions:
+    """What became of the images of one call, in their order; `inference_s` is the engine's time."""
+
+    outcomes: Sequence[Extracted | SkerryError]
+    inference_s: float
+
+
+class Runner(Protocol):
+    """A loaded model that takes images from their bytes to features, away from the event loop."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What runs."""
+
+    @property
+    def streams(self) -> int:
+        """Calls to `run` that compute side by side."""
+
+    @property
+    def calls(self) -> int:
+        """Calls to have under way: those that compute, and those at hand when one ends."""
+
+    @property
+    def max_batch(self) -> int:
+        """Images that one call gains from joining; 1 where streams beat batches, as on a CPU."""
+
+    async def run(self, images: Sequence[bytes]) -> Extractions:
+        """Decode and run them; ModelUnavailable when the engine fails or its process dies."""
+
+    async def close(self) -> None:
+        """Free the model."""
+
+
 class Submitter(Protocol):
-    """Admits work to an engine: bounded, with a deadline, drained on close."""
+    """Admits images to a runner: bounded, with a deadline, drained on close."""
 
-    engine: Engine
+    runner: Runner
 
-    async def submit(self, tensor: Float32, *, deadline: float) -> Submitted:
-        """Run one float32 (3, size, size) before `deadline` (`loop.time()` seconds).
+    async def submit(self, image: bytes, *, deadline: float) -> Submitted:
+        """Features of one image before `deadline` (`loop.time()` seconds).
 
-        Raises Overloaded when the queue is full, DeadlineExceeded when the time has passed.
+        Raises Overloaded when the queue is full, DeadlineExceeded when the time has passed,
+        ImageUnreadable, PayloadTooLarge, ModelUnavailable.
         """
 
     async def close(self) -> None:
@@ -70,9 +116,9 @@ class Submitter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """One item's outputs: logits float32 (classes,), embedding float32 (d,), and its times."""
+    """One image's packed features and its times; `queue_s` is what was neither of the others."""
 
-    logits: Float32
-    embedding: Float32
+    packed: bytes
+    decode_s: float
     queue_s: float
     inference_s: float

@@ -1,72 +1,55 @@
-"""Admit concurrent callers to one engine: bounded, joined where that pays, drained on close."""
+"""Admit concurrent callers to one model: bounded, joined where that pays, drained on close."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
-
-from skerry.errors import DeadlineExceeded, Overloaded, ServiceUnavailable
-from skerry.inference.base import Engine, EngineOutput, Float32, Submitted
+from skerry.errors import DeadlineExceeded, Overloaded, ServiceUnavailable, SkerryError
+from skerry.inference.base import Extractions, Runner, Submitted
 from skerry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 FIRST_GUESS_S = 0.05
-"""Time of one engine call, until one was measured."""
+"""Time of one call, until one was measured."""
 NEWEST_WEIGHS = 0.1
 MIN_RETRY_AFTER_S = 0.1
 
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """One admitted item and where its answer goes."""
+    """One admitted image and where its answer goes."""
 
-    tensor: Float32
+    image: bytes
     answer: asyncio.Future[Submitted]
     since: float
 
 
 class Batcher:
-    """Feeds an engine from a queue of at most `queue` waiting items.
+    """Feeds a runner from a queue of at most `queue` waiting images.
 
-    As many engine calls run side by side as the engine has streams, each in a thread and each
-    joining up to `engine.max_batch` items: with `max_batch` 1 this is a semaphore in front of
-    streams. A call starts at once when the engine is idle; while other calls run, an incomplete
-    batch waits up to `max_delay_ms` for company.
-
-    `threads` are shared with other work on the same cores, and stay open at `close`; without
-    them the engine's calls have threads of their own.
+    As many calls are under way as the runner wants, each joining up to `max_batch` images: with 1
+    this is a semaphore in front of streams. A call starts at once when nothing runs; while others
+    do, an incomplete batch waits up to `max_delay_ms` for company.
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        *,
-        metrics: Metrics,
-        queue: int,
-        max_delay_ms: float = 2.0,
-        threads: Executor | None = None,
+        self, runner: Runner, *, metrics: Metrics, queue: int, max_delay_ms: float = 2.0
     ) -> None:
-        self.engine = engine
+        self.runner = runner
         self._limit = queue
         self._max_delay_s = max_delay_ms / 1e3
         self._waiting: deque[Waiting] = deque()
-        self._running = 0
+        self._tasks: set[asyncio.Task[Extractions]] = set()
         self._call_s = FIRST_GUESS_S
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._own = None if threads else ThreadPoolExecutor(engine.streams, "engine")
-        self._threads = threads or self._own
-        # In shared threads the next call is at hand when one ends, not a turn of the loop later.
-        self._calls = engine.streams if threads is None else 2 * engine.streams
-        name = engine.info.model
+        name = runner.info.model
         self._depth = metrics.queue_depth.labels(name)
         self._batch_size = metrics.batch_size.labels(name)
         self._duration = metrics.inference_duration.labels(name)
@@ -75,16 +58,16 @@ class Batcher:
             for reason in ("queue_full", "deadline", "closing")
         }
 
-    async def submit(self, tensor: Float32, *, deadline: float) -> Submitted:
-        """Run one float32 (3, size, size) before `deadline` (`loop.time()` seconds).
+    async def submit(self, image: bytes, *, deadline: float) -> Submitted:
+        """Features of one image before `deadline` (`loop.time()` seconds).
 
-        Raises Overloaded when the queue is full, DeadlineExceeded when the time has passed, and
-        ServiceUnavailable once closing. An item whose caller gave up leaves the queue; if the
-        engine already works on it, its place is free when that work ends.
+        Raises Overloaded when the queue is full, DeadlineExceeded when the time has passed,
+        ServiceUnavailable once closing, and what the runner says of the image. An image whose
+        caller gave up leaves the queue; once a call has it, its place is free when that ends.
         """
         self._admit(deadline)
         loop = asyncio.get_running_loop()
-        item = Waiting(tensor, loop.create_future(), loop.time())
+        item = Waiting(image, loop.create_future(), loop.time())
         self._waiting.append(item)
         self._depth.inc()
         self._idle.clear()
@@ -104,15 +87,13 @@ class Batcher:
 
     def retry_after_s(self) -> float:
         """Time in which the queue, as it stands, should be worked off."""
-        calls = (len(self._waiting) + self._running) / self.engine.max_batch
-        return max(MIN_RETRY_AFTER_S, calls * self._call_s / self.engine.streams)
+        calls = (len(self._waiting) + len(self._tasks)) / self.runner.max_batch
+        return max(MIN_RETRY_AFTER_S, calls * self._call_s / self.runner.streams)
 
     async def close(self) -> None:
         """Refuse new work, finish what was admitted."""
         self._closing = True
         await self._idle.wait()
-        if self._own is not None:
-            self._own.shutdown(wait=False)
 
     def _admit(self, deadline: float) -> None:
         if self._closing:
@@ -121,7 +102,7 @@ class Batcher:
         if asyncio.get_running_loop().time() >= deadline:
             self._refused["deadline"].inc()
             raise DeadlineExceeded("The request's deadline passed before the model could start.")
-        if self._running >= self._calls and len(self._waiting) >= self._limit:
+        if len(self._tasks) >= self.runner.calls and len(self._waiting) >= self._limit:
             self._refused["queue_full"].inc()
             raise Overloaded(
                 f"{len(self._waiting)} requests already wait for the model.",
@@ -136,15 +117,15 @@ class Batcher:
             self._note_idle()
 
     def _start_calls(self) -> None:
-        while self._waiting and self._running < self._calls:
+        while self._waiting and len(self._tasks) < self.runner.calls:
             if self._worth_waiting():
                 return
-            taken = min(len(self._waiting), self.engine.max_batch)
+            taken = min(len(self._waiting), self.runner.max_batch)
             self._start([self._waiting.popleft() for _ in range(taken)])
 
     def _worth_waiting(self) -> bool:
         """Whether an incomplete batch should wait for company; sets the clock that ends it."""
-        if self._running == 0 or len(self._waiting) >= self.engine.max_batch:
+        if not self._tasks or len(self._waiting) >= self.runner.max_batch:
             return False
         loop = asyncio.get_running_loop()
         flush_at = self._waiting[0].since + self._max_delay_s
@@ -156,17 +137,16 @@ class Batcher:
         return True
 
     def _start(self, items: list[Waiting]) -> None:
-        self._running += 1
-        loop = asyncio.get_running_loop()
         self._batch_size.observe(len(items))
-        call = loop.run_in_executor(self._threads, self._run, [item.tensor for item in items])
+        call = asyncio.create_task(self._run([item.image for item in items]))
+        self._tasks.add(call)
         call.add_done_callback(lambda done: self._finish(items, done))
 
-    def _run(self, tensors: list[Float32]) -> EngineOutput:
-        return self.engine.run(np.stack(tensors))
+    async def _run(self, images: list[bytes]) -> Extractions:
+        return await self.runner.run(images)
 
-    def _finish(self, items: list[Waiting], call: asyncio.Future[EngineOutput]) -> None:
-        self._running -= 1
+    def _finish(self, items: list[Waiting], call: asyncio.Task[Extractions]) -> None:
+        self._tasks.discard(call)
         self._depth.dec(len(items))
         if call.cancelled():  # the event loop is being torn down
             return
@@ -174,31 +154,41 @@ class Batcher:
         if error is None:
             self._answer(items, call.result())
         else:
-            self._fail(items, error)
+            log.error("a call of %d images failed: %s", len(items), error)
+            for item in items:
+                _fail(item, error)
         self._start_calls()
         self._note_idle()
 
-    def _answer(self, items: list[Waiting], output: EngineOutput) -> None:
+    def _answer(self, items: list[Waiting], extractions: Extractions) -> None:
         ended = asyncio.get_running_loop().time()
-        self._duration.observe(output.elapsed_s)
-        self._call_s += NEWEST_WEIGHS * (output.elapsed_s - self._call_s)
-        for i, item in enumerate(items):
-            if not item.answer.done():
+        if extractions.inference_s:
+            self._note_time(extractions)
+        for item, outcome in zip(items, extractions.outcomes, strict=True):
+            if isinstance(outcome, SkerryError):
+                _fail(item, outcome)
+            elif not item.answer.done():
+                busy_s = outcome.decode_s + extractions.inference_s
                 item.answer.set_result(
                     Submitted(
-                        output.logits[i],
-                        output.embedding[i],
-                        queue_s=max(0.0, ended - item.since - output.elapsed_s),
-                        inference_s=output.elapsed_s,
+                        outcome.packed,
+                        decode_s=outcome.decode_s,
+                        queue_s=max(0.0, ended - item.since - busy_s),
+                        inference_s=extractions.inference_s,
                     )
                 )
 
-    def _fail(self, items: list[Waiting], error: BaseException) -> None:
-        log.error("engine call of %d items failed: %s", len(items), error)
-        for item in items:
-            if not item.answer.done():
-                item.answer.set_exception(error)
+    def _note_time(self, extractions: Extractions) -> None:
+        self._duration.observe(extractions.inference_s)
+        decoded = [one.decode_s for one in extractions.outcomes if not isinstance(one, SkerryError)]
+        took_s = extractions.inference_s + max(decoded, default=0.0)
+        self._call_s += NEWEST_WEIGHS * (took_s - self._call_s)
 
     def _note_idle(self) -> None:
-        if not self._waiting and self._running == 0:
+        if not self._waiting and not self._tasks:
             self._idle.set()
+
+
+def _fail(item: Waiting, error: BaseException) -> None:
+    if not item.answer.done():
+        item.answer.set_exception(error)

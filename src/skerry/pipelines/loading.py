@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Executor
 
 from skerry.config import Settings
 from skerry.inference.batcher import Batcher
-from skerry.inference.loading import load_engine
+from skerry.inference.image_process import ImageProcess
 from skerry.kv.base import KeyValueStore
 from skerry.metrics import Metrics
 from skerry.models.manifest import ImageManifest, ImageModel, of_task
 from skerry.pipelines.budget import MemoryBudget, weights_bytes
-from skerry.pipelines.features import Decoder, FeatureExtractor
+from skerry.pipelines.features import FeatureExtractor
 from skerry.pipelines.fetching import Fetcher
 
 
@@ -24,16 +23,12 @@ class ModelLoader:
         fetcher: Fetcher,
         settings: Settings,
         *,
-        decoder: Decoder,
-        threads: Executor,
         cache: KeyValueStore | None,
         budget: MemoryBudget,
         metrics: Metrics,
     ) -> None:
         self._fetcher = fetcher
         self._settings = settings
-        self._decoder = decoder
-        self._threads = threads
         self._cache = cache
         self._budget = budget
         self._metrics = metrics
@@ -54,21 +49,16 @@ class ModelLoader:
 
     async def _extractor(self, model: ImageModel) -> FeatureExtractor:
         settings = self._settings
-        engine = await asyncio.to_thread(
-            load_engine, model, settings=settings.models, metrics=self._metrics
-        )
-        submitter = Batcher(
-            engine,
+        runner = await ImageProcess.start(
+            model,
+            settings=settings.models,
+            max_pixels=settings.limits.max_pixels,
             metrics=self._metrics,
-            queue=settings.limits.queue,
-            # A CPU's engine and the decoder take turns: many more threads than cores only get in
-            # each other's way. Elsewhere the device computes, and its calls merely wait.
-            threads=self._threads if engine.info.device == "cpu" else None,
         )
+        submitter = Batcher(runner, metrics=self._metrics, queue=settings.limits.queue)
         return FeatureExtractor(
             model.manifest,
             submitter,
-            self._decoder,
             cache=self._cache,
             ttl_s=settings.cache.ttl_s,
             metrics=self._metrics,

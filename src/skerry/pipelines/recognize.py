@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from skerry.inference.base import EngineInfo
+from skerry.inference.features import Features
 from skerry.models.manifest import ImageManifest
-from skerry.pipelines.features import CacheResult, Features
+from skerry.pipelines.features import CacheResult
 from skerry.pipelines.similar import SimilarImage, SimilarImages
 from skerry.pipelines.stages import Stages
 from skerry.pipelines.tags import NEIGHBOURS, Neighbour, SuggestedTag, suggest_tags

@@ -24,6 +24,7 @@ from skerry.workers.frames import (
     Splitter,
     decode_error,
 )
+from skerry.workers.relay import parse
 from skerry.workers.streams import StreamedCall
 
 log = logging.getLogger(__name__)
@@ -157,8 +158,9 @@ class Worker:
                 continue
             if not line:
                 return
-            text = line.decode("utf-8", "replace").rstrip()
-            log.warning("%s", text, extra={"fields": {"worker": self.spec.name, "pid": self.pid}})
+            level, text = parse(line.decode("utf-8", "replace").rstrip())
+            fields = {"worker": self.spec.name, "pid": self.pid}
+            log.log(level, "%s", text, extra={"fields": fields})
 
     def _gone_error(self) -> ServiceUnavailable:
         reason = self._reason or "has closed its channel"

@@ -1,7 +1,7 @@
 import pytest
 
 from skerry.errors import ModelUnavailable
-from skerry.generation.restarts import LONGEST_WAIT_S, Restarts
+from skerry.workers.restarts import LONGEST_WAIT_S, Restarts
 
 
 def test_waits_grow_with_failures_in_a_row_and_end_with_a_success() -> None:
