@@ -15,6 +15,7 @@ CHARACTERS_PER_TOKEN = 32
 """Text without tokens (spaces, one endless word) counts as one token for so many characters."""
 NOT_BLANK = re.compile(r"\S")
 BLANK = re.compile(r"\s")
+LINE_BREAK = re.compile(r"\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +156,11 @@ class _Cutter:
         whole = [
             piece.start for piece in inside if piece.start < end and piece.border > Border.NONE
         ]
-        return whole[0] if whole else self._next_word(max(start + 1, back), end)
+        return whole[0] if whole else self._inside(max(start + 1, back), end)
 
-    def _next_word(self, start: int, end: int) -> int:
+    def _inside(self, start: int, end: int) -> int:
+        """The first line, else the first word, that begins behind `start`; `end` without any."""
         if self._overlap == 0:
             return end
-        gap = BLANK.search(self._text, start, end)
+        gap = LINE_BREAK.search(self._text, start, end) or BLANK.search(self._text, start, end)
         return gap.end() if gap else end

@@ -23,11 +23,13 @@ STOP = re.compile(
 )
 WORD_BEFORE = re.compile(r"[\w.]+\Z")
 LETTERS_WITH_STOPS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
-ABBREVIATIONS = """
+ABBREVIATED = """
 adj al approx apt asst ave blvd capt cf cmdr co col corp dept dr est ft gen gov hon inc jr lt ltd
 messrs mr mrs ms mt prof rep rev sen sgt sr st vs viz
 """
-BEFORE_A_NUMBER = "art ch chap eq eqn fig figs no nos p para pp sec sect tab vol"
+COUNTED = "art ch chap eq eqn fig figs no nos p para pp sec sect tab vol"
+ABBREVIATIONS = frozenset(ABBREVIATED.split())
+BEFORE_A_NUMBER = frozenset(COUNTED.split())
 
 
 class Border(IntEnum):
@@ -189,6 +191,6 @@ def _ends(text: str, start: int, stop: re.Match[str], after: int) -> bool:
     word = found.group() if found else ""
     if word.isdigit() and found is not None and found.start() == start:
         return False  # the number of a list item
-    if word.lower() in BEFORE_A_NUMBER.split():
+    if word.lower() in BEFORE_A_NUMBER:
         return not text[after].isdigit()
-    return word.lower() not in ABBREVIATIONS.split() and LETTERS_WITH_STOPS.fullmatch(word) is None
+    return word.lower() not in ABBREVIATIONS and LETTERS_WITH_STOPS.fullmatch(word) is None

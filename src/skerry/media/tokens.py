@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,7 @@ Long = Literal["refuse", "split", "cut"]
 TEXTS_AT_ONCE = 256
 MAX_WINDOWS = 256
 """Most windows one text is split into."""
+PART_CHARACTERS = 1 << 16
 # White space makes no tokens and a word of WordPiece beyond 100 letters makes one, so a text may
 # have more letters than its tokens could spell. With this many times more it is not read at all:
 # ten megabytes would take ten seconds only to be refused.
@@ -85,6 +86,18 @@ class Tokens:
                 )
         return self._in_windows(self._without_template(list(ids)), number, long=long)
 
+    def starts(self, text: str) -> list[int]:
+        """The character at which each token of `text` begins, special tokens left out.
+
+        Any length: it is read in parts that end at white space. BadRequest as `encode`.
+        """
+        _check_unicode(text, 0)
+        found: list[int] = []
+        for at, end in _parts(text):
+            encoding = self._tokenizer.encode(text[at:end], add_special_tokens=False)
+            found.extend(at + start for start, _ in encoding.offsets)
+        return found
+
     def _contents(self, texts: Sequence[str], *, cut: bool) -> list[list[int]]:
         """Ids without the special tokens; when the rest is cut anyway, of the beginnings only."""
         if cut:
@@ -131,6 +144,18 @@ class Tokens:
             f"{what}; this model reads at most {self.max_tokens} tokens.",
             remedy="Shorten the text, or send it in parts.",
         )
+
+
+def _parts(text: str) -> Iterator[tuple[int, int]]:
+    """Where to cut `text` so that no part is much longer than PART_CHARACTERS."""
+    at = 0
+    while at < len(text):
+        end = min(at + PART_CHARACTERS, len(text))
+        if end < len(text):
+            space = max(text.rfind("\n", at, end), text.rfind(" ", at, end))
+            end = space if space > at else end
+        yield at, end
+        at = end
 
 
 def _read(path: Path) -> Tokenizer:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from io import BytesIO
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import docx
 from pypdf import PdfWriter
-from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
+from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject, StreamObject
 
 
 def pdf(pages: Sequence[Sequence[str]], *, title: str = "", password: str = "") -> bytes:
@@ -36,6 +37,20 @@ def pdf(pages: Sequence[Sequence[str]], *, title: str = "", password: str = "") 
         writer.add_metadata({"/Title": title})
     if password:
         writer.encrypt(password, algorithm="RC4-128")
+    return _written(writer)
+
+
+def pdf_bomb(unpacked_bytes: int) -> bytes:
+    """A small PDF with a page whose content unpacks to very much."""
+    packer = zlib.compressobj(9)
+    block = b"(a) Tj " * (1 << 17)
+    packed = [packer.compress(block) for _ in range(unpacked_bytes // len(block))]
+    writer = PdfWriter()
+    page = writer.add_blank_page(612, 792)
+    stream = StreamObject()
+    stream._data = b"".join([*packed, packer.flush()])
+    stream[NameObject("/Filter")] = NameObject("/FlateDecode")
+    page[NameObject("/Contents")] = writer._add_object(stream)
     return _written(writer)
 
 

@@ -305,6 +305,34 @@ def test_a_huge_single_line_is_read() -> None:
     assert len(read(b"word " * 2_000_000, "a.txt").text) == 10_000_000
 
 
+TAGS = [
+    "table",
+    "tr",
+    "td",
+    "ul",
+    "ol",
+    "menu",
+    "li",
+    "pre",
+    "p",
+    "h2",
+    "br",
+    "div",
+    "nav",
+    "script",
+]
+MARKUP = [f"<{slash}{tag}>" for tag in TAGS for slash in ("", "/")]
+
+
+@given(st.lists(st.sampled_from([*MARKUP, "word", " ", "&nbsp;", "<!--", "-->"]), max_size=40))
+def test_any_order_of_tags_gives_text_or_says_that_there_is_none(parts: list[str]) -> None:
+    try:
+        text = read("".join(parts).encode() or b" ", "a.html").text
+    except DocumentUnreadable:
+        return
+    assert text.strip() and "<" not in text
+
+
 @given(st.sampled_from(["a.txt", "a.html", "a.pdf", "a.docx"]), st.binary(max_size=400))
 def test_any_bytes_give_text_or_a_domain_error(name: str, tail: bytes) -> None:
     head = {"a.pdf": b"%PDF-1.7\n", "a.docx": b"PK\x03\x04"}.get(name, b"")

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -82,12 +82,28 @@ async def test_a_damaged_file_costs_the_process_nothing(reader: DocumentReader) 
 
 
 @linux
-async def test_a_bomb_of_memory_is_refused_alone_and_the_next_file_is_read() -> None:
-    reader = DocumentReader(ReadLimits(memory_bytes=400 << 20))
-    others = [read_good(reader) for _ in range(3)]
-    bomb = reader.read(word_bomb(1_500_000), filename="bomb.docx")
-    outcomes = await asyncio.gather(bomb, *others, return_exceptions=True)
+@pytest.mark.parametrize(
+    ("filename", "made"),
+    [
+        ("bomb.docx", lambda: word_bomb(600_000)),
+        ("bomb.html", lambda: b"<p><i><b>a</b></i></p>" * 600_000),
+        ("bomb.pdf", lambda: make.pdf_bomb(1 << 29)),
+    ],
+    ids=["word", "html", "pdf"],
+)
+async def test_a_bomb_of_memory_is_refused_alone_and_the_next_file_is_read(
+    filename: str, made: Callable[[], bytes]
+) -> None:
+    bomb = made()
+    reader = DocumentReader(ReadLimits(memory_bytes=200 << 20, time_s=30))
+    outcomes = await asyncio.gather(
+        reader.read(bomb, filename=filename),
+        *(read_good(reader) for _ in range(3)),
+        return_exceptions=True,
+    )
     assert isinstance(outcomes[0], DocumentUnreadable)
+    # PDFium gives up by itself, the others are stopped.
+    assert "200 MiB" in outcomes[0].message or filename == "bomb.pdf"
     assert outcomes[1:] == [None] * 3
     await reader.close()
 

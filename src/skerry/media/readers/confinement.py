@@ -9,10 +9,10 @@ from skerry.workers.priority import give_way
 
 
 def confine() -> None:
-    """Open no file or socket, start no process, write no core, for good; open ones stay open.
+    """Open no file or socket, start no process, write no core, for good; what is open stays open.
 
-    Without new descriptors there is no network. Memory that a system gives to shared libraries or
-    charsets loaded later is no way around it: nothing can be loaded any more.
+    A process that gets no new descriptors has no network and no files, whatever a parser is made
+    to do, and needs no privilege for it. All code and charsets have to be loaded before.
     """
     give_way()
     for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE):

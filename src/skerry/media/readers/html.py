@@ -11,6 +11,7 @@ from skerry.media.readers.base import ReadDocument, ReadLimits, cleaned
 from skerry.media.readers.blocks import Blocks
 from skerry.media.readers.charsets import decode_html
 from skerry.media.readers.kinds import MEDIA_TYPES
+from skerry.media.readers.memory import raise_if_out_of_memory
 
 SILENT = frozenset((
     "audio", "base", "button", "canvas", "datalist", "dialog", "embed", "head", "iframe",
@@ -57,6 +58,7 @@ def _parsed(source: str) -> Any:
     try:
         root = etree.fromstring(source.encode(), parser)
     except etree.LxmlError as error:
+        raise_if_out_of_memory(error)
         raise DocumentUnreadable(f"The HTML is damaged: {error}") from error
     if root is None:
         raise DocumentUnreadable("The file holds no HTML.")
@@ -131,7 +133,7 @@ class _Page:
             self._flush()
         elif tag in LISTS:
             self._flush()
-            self._counters.pop()
+            del self._counters[-1:]  # a broken table may have swallowed the list's beginning
 
     def _close_in_row(self, tag: str) -> None:
         assert self._cells is not None

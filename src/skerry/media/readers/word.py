@@ -17,6 +17,7 @@ from skerry.errors import DocumentUnreadable, PayloadTooLarge
 from skerry.media.readers.base import ReadDocument, ReadLimits, cleaned
 from skerry.media.readers.blocks import Blocks
 from skerry.media.readers.kinds import MEDIA_TYPES
+from skerry.media.readers.memory import raise_if_out_of_memory
 
 PARAGRAPH, TABLE, ROW, CELL = qn("w:p"), qn("w:tbl"), qn("w:tr"), qn("w:tc")
 SAID = {qn("w:tab"): "\t", qn("w:br"): "\n", qn("w:cr"): "\n", qn("w:noBreakHyphen"): "-"}
@@ -47,6 +48,7 @@ def read_word(data: bytes, limits: ReadLimits) -> ReadDocument:
     except (MemoryError, DocumentUnreadable):
         raise
     except Exception as error:  # a damaged package shows itself in nearly any type
+        raise_if_out_of_memory(error)
         raise DocumentUnreadable(
             f"The .docx is damaged: {error or type(error).__name__}"
         ) from error
