@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import apsw
@@ -82,3 +83,20 @@ async def test_two_databases_have_two_epochs_and_one_keeps_its_own(tmp_path):
     again = SqliteDatabase(tmp_path / "a.db")
     assert epoch(again) == before
     await again.close()
+
+
+def test_database_of_format_1_keeps_its_active_space_and_gains_one_per_kind(tmp_path):
+    (tmp_path / "old").mkdir()
+    shutil.copy(MIGRATIONS / "0001_foundation.sql", tmp_path / "old")
+    migrate(tmp_path / "a.db", migrations=tmp_path / "old")
+    connection = apsw.Connection(str(tmp_path / "a.db"))
+    connection.execute("INSERT INTO spaces VALUES ('lite2', 'm', 8, 'active', 1)")
+    connection.close()
+    migrate(tmp_path / "a.db")
+    connection = apsw.Connection(str(tmp_path / "a.db"))
+    assert connection.execute("SELECT * FROM spaces").fetchall() == [
+        ("lite2", "m", 8, "active", 1, "image")
+    ]
+    connection.execute("INSERT INTO spaces VALUES ('minilm', 'm', 8, 'active', 1, 'chunk')")
+    with pytest.raises(apsw.ConstraintError, match="kind"):
+        connection.execute("INSERT INTO spaces VALUES ('other', 'm', 8, 'active', 1, 'chunk')")
