@@ -84,6 +84,13 @@ class NotFound(SkerryError):
     code, status = "not_found", 404
 
 
+class DocumentNotFound(NotFound):
+    """No stored document has this id."""
+
+    code = "document_not_found"
+    default_remedy = "List what is stored with GET /api/documents."
+
+
 class ImageNotFound(NotFound):
     """No stored image has this id or sha256."""
 

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import logging
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,6 +18,8 @@ from skerry.backends import open_backend
 from skerry.blobs.files import FileBlobs
 from skerry.config import Settings
 from skerry.errors import ConfigError, SkerryError, StoreUnavailable
+from skerry.index.base import Feed
+from skerry.index.chunks import CHUNK_FIELDS
 from skerry.index.images import IMAGE_FIELDS
 from skerry.index.switch import IndexSwitch
 from skerry.index.view import Index
@@ -28,6 +31,10 @@ from skerry.models.catalogue import DEFAULT_IMAGE_MODEL
 from skerry.models.folder import ModelFolder
 from skerry.models.manifest import AnyModel
 from skerry.pipelines.budget import MemoryBudget
+from skerry.pipelines.chunk_feed import ChunkIndexFeed
+from skerry.pipelines.document_index import DocumentIndex
+from skerry.pipelines.document_search import DocumentSearch
+from skerry.pipelines.documents import DocumentLibrary
 from skerry.pipelines.fetching import Fetcher
 from skerry.pipelines.housekeeping import Housekeeping
 from skerry.pipelines.image_feed import ImageIndexFeed
@@ -44,9 +51,10 @@ from skerry.pipelines.text_loading import LocalTextLoader
 from skerry.pipelines.texts import Defaults, TextModels
 from skerry.sql.changes import ChangeLog
 from skerry.sql.images import ImageTable
+from skerry.sql.keywords import KeywordIndex
 from skerry.sql.spaces import Space, SpaceTable
 from skerry.sql.sqlite import SqliteDatabase
-from skerry.vectors.base import CollectionSpec
+from skerry.vectors.base import CollectionSpec, FieldType
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +70,8 @@ class Node:
     library: ImageLibrary
     recognizer: Recognizer
     image_search: ImageSearch
+    documents: DocumentLibrary
+    document_search: DocumentSearch
     keys: KeyRing
     jobs: JobBoard
     kv: KeyValueStore
@@ -181,9 +191,10 @@ class Node:
             self._db, table, self._blobs, self.models, self._index, max_pixels=limits.max_pixels
         )
         self.image_search = ImageSearch(self.library, similar)
+        self._wire_documents(threads)
         self._reindexer = Reindexer(
             self._db, spaces, self.library, self.models, self._index, self.jobs,
-            make_index=self._make_index, wanted=wanted,
+            make_index=self._make_image_index, wanted=wanted,
         )  # fmt: skip
         self._stack.push_async_callback(self._reindexer.close)
         self.board = StatusBoard(
@@ -206,11 +217,35 @@ class Node:
         budget.make_room_by(self.texts.unload_longest_idle)
         self._stack.push_async_callback(self.texts.close)
 
-    def _make_index(self, space: Space) -> Index:
-        spec = CollectionSpec("images", space.name, space.size, fields=IMAGE_FIELDS)
+    def _wire_documents(self, threads: ThreadPoolExecutor) -> None:
+        self._document_index = DocumentIndex(
+            SpaceTable(self._db, "chunk"),
+            make_index=self._make_chunk_index,
+            default_model=self.settings.models.embedding,
+        )
+        self._stack.push_async_callback(self._document_index.close)
+        self.documents = DocumentLibrary(
+            self._db, self.texts, self._document_index, threads=threads
+        )
+        self._stack.push_async_callback(self.documents.close)
+        self.document_search = DocumentSearch(
+            self.documents.table, KeywordIndex(self._db), self.texts, self._document_index
+        )
+
+    def _make_image_index(self, space: Space) -> Index:
+        feed = ImageIndexFeed(self._db, space=space.name)
+        return self._make_index("images", IMAGE_FIELDS, space, feed)
+
+    def _make_chunk_index(self, space: Space) -> Index:
+        feed = ChunkIndexFeed(self._db, space=space.name)
+        return self._make_index("documents", CHUNK_FIELDS, space, feed)
+
+    def _make_index(
+        self, name: str, fields: Mapping[str, FieldType], space: Space, feed: Feed
+    ) -> Index:
         return Index(
-            spec,
-            feed=ImageIndexFeed(self._db, space=space.name),
+            CollectionSpec(name, space.name, space.size, fields=fields),
+            feed=feed,
             factory=lambda folder: open_backend("vectors", self.settings.vectors, folder=folder),
             folder=self.settings.data_folder / "index" / space.name.replace(":", "-"),
             metrics=self.metrics,
@@ -235,7 +270,7 @@ class Node:
             await asyncio.to_thread(self._sweep)
         except SkerryError as error:
             log.warning("What a crash may have left is not swept: %s", error.message)
-        await self._reindexer.start()
+        await asyncio.gather(self._reindexer.start(), self._document_index.start())
         # Images are served by now: text models may take the line and the disk.
         self.texts.start()
 

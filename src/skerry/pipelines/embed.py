@@ -47,7 +47,7 @@ class Embedder:
         threads: Executor | None = None,
     ) -> None:
         self.manifest = manifest
-        self._tokens = tokens
+        self.tokens = tokens
         self._reader = Reader(submitter, threads=threads)
         self.info: EngineInfo = self._reader.info
 
@@ -100,13 +100,13 @@ class Embedder:
     def _tokenize(self, texts: Sequence[Text], prefix: str, long: Long) -> Windows:
         written = [prefix + text for text in texts if isinstance(text, str)]
         if len(written) == len(texts):
-            return self._tokens.windows(written, long=long)
+            return self.tokens.windows(written, long=long)
         if written:
             raise BadRequest("Send either texts or token arrays in one call.")
         if prefix:
             raise BadRequest("A use puts words before a text, and token arrays have no words.")
         return [
-            self._tokens.given(ids, number=number, long=long)
+            self.tokens.given(ids, number=number, long=long)
             for number, ids in enumerate(texts)
             if not isinstance(ids, str)
         ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 
-ORDER = ("cache", "decode", "tokenize", "queue", "inference", "store", "search", "metadata")
+ORDER = (
+    "cache", "decode", "tokenize", "queue", "inference", "store", "search", "keywords", "metadata",
+)  # fmt: skip
 
 
 class Stages:

@@ -1,0 +1,74 @@
+"""The vector index of documents' chunks: opened at the start, made with the first document."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from skerry.errors import SpaceMismatch
+from skerry.index.switch import IndexSwitch
+from skerry.index.view import Index
+from skerry.pipelines.embed import Embedder
+from skerry.sql.spaces import Space, SpaceTable
+
+
+class DocumentIndex:
+    """The active space of chunks, and the index that searches it."""
+
+    def __init__(
+        self, spaces: SpaceTable, *, make_index: Callable[[Space], Index], default_model: str
+    ) -> None:
+        self.switch = IndexSwitch()
+        self._spaces = spaces
+        self._make_index = make_index
+        self._default_model = default_model
+        self._making = asyncio.Lock()
+        self._active: Space | None = None
+
+    @property
+    def space(self) -> Space | None:
+        """The space that is searched; None before the first document."""
+        return self._active
+
+    @property
+    def model(self) -> str:
+        """The embedding model of chunks and queries."""
+        return self._active.model if self._active is not None else self._default_model
+
+    async def start(self) -> None:
+        """Open the index of the documents that are stored."""
+        active = self._spaces.active()
+        if active is not None:
+            await self._serve(active)
+
+    async def close(self) -> None:
+        """Close the index."""
+        await self.switch.close()
+
+    async def ready_for(self, embedder: Embedder) -> Space:
+        """The space that `embedder` writes to, made when there is none yet.
+
+        Raises SpaceMismatch when the stored chunks were embedded by other weights.
+        """
+        async with self._making:
+            if self._active is None:
+                info = embedder.info
+                size = embedder.manifest.embedding_size
+                await self._serve(await self._spaces.add(info.space, model=info.model, size=size))
+        self.check(embedder)
+        assert self._active is not None
+        return self._active
+
+    def check(self, embedder: Embedder) -> None:
+        """SpaceMismatch when the vectors of `embedder` cannot be compared with those stored."""
+        if self._active is not None and embedder.info.space != self._active.name:
+            raise SpaceMismatch(
+                f"The documents were embedded by other weights of '{self._active.model}'.",
+                remedy=f"Run 'skerry index rebuild --model {embedder.info.model}'.",
+            )
+
+    async def _serve(self, space: Space) -> None:
+        index = self._make_index(space)
+        await index.open()
+        self.switch.use(index)
+        self._active = space

@@ -1,0 +1,165 @@
+"""Search documents by meaning, by words, or by both."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from skerry.filters import Filter
+from skerry.media.words import query_terms, words
+from skerry.pipelines.document_index import DocumentIndex
+from skerry.pipelines.fusion import Ranked, min_max
+from skerry.pipelines.stages import Stages
+from skerry.pipelines.texts import TextModels
+from skerry.sql.document_rows import Facet, FoundChunk
+from skerry.sql.documents import DocumentTable
+from skerry.sql.keywords import KeywordIndex
+
+Mode = Literal["hybrid", "dense", "keyword"]
+QUERY = "query"
+"""The use of a text that searches, for models with a prefix for it (E5)."""
+CANDIDATES = 100
+"""Chunks that each search brings; facets and the order of the results come from these."""
+MAX_CANDIDATES = 1000
+WEIGHTS = (0.5, 0.5)
+"""Of meaning and words in a hybrid search (`benchmarks/retrieval.py`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOrder:
+    """What is looked for. `threshold` drops results below that score; `group` keeps the best
+    chunk of each document."""
+
+    query: str
+    mode: Mode = "hybrid"
+    limit: int = 10
+    offset: int = 0
+    filter: Filter | None = None
+    threshold: float | None = None
+    group: bool = False
+    facets: tuple[str, ...] = ("category",)
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """A chunk that was found. `score`: cosine (dense), BM25 (keyword), or both mapped to 0…1.
+
+    `highlights` are the places in its text of the words that were asked for.
+    """
+
+    chunk: FoundChunk
+    score: float
+    highlights: list[tuple[int, int]]
+
+
+class DocumentsFound(msgspec.Struct, frozen=True):
+    """One page of hits, and facets over the documents of all candidates."""
+
+    hits: list[Hit]
+    facets: dict[str, list[Facet]]
+
+
+class DocumentSearch:
+    """The flow of `POST /api/search`."""
+
+    def __init__(
+        self,
+        table: DocumentTable,
+        keywords: KeywordIndex,
+        texts: TextModels,
+        index: DocumentIndex,
+    ) -> None:
+        self._table = table
+        self._keywords = keywords
+        self._texts = texts
+        self._index = index
+
+    async def search(
+        self, order: SearchOrder, *, deadline: float, stages: Stages
+    ) -> DocumentsFound:
+        """The best chunks, best first.
+
+        Raises BadRequest for a filter that cannot be used, ModelUnavailable, IndexUnavailable,
+        Overloaded, DeadlineExceeded. Without any document it finds nothing.
+        """
+        if self._index.space is None:
+            return DocumentsFound([], {})
+        ranked = await self._candidates(order, deadline=deadline, stages=stages)
+        ids = [chunk_id for chunk_id, _ in ranked]
+        with stages.measure("metadata"):
+            page = self._page(order, ranked)
+            facets = {
+                field: await self._table.facets(field, chunk_ids=ids) for field in order.facets
+            }
+            terms = frozenset(query_terms(order.query))
+            hits = await asyncio.to_thread(_with_highlights, page, dict(ranked), terms)
+        return DocumentsFound(hits, facets)
+
+    async def _candidates(self, order: SearchOrder, *, deadline: float, stages: Stages) -> Ranked:
+        count = min(MAX_CANDIDATES, max(CANDIDATES, 2 * (order.offset + order.limit)))
+        if order.mode == "keyword":
+            return await self._by_words(order, count, stages=stages)
+        if order.mode == "dense":
+            return await self._by_meaning(order, count, deadline=deadline, stages=stages)
+        both = await asyncio.gather(
+            self._by_meaning(order, count, deadline=deadline, stages=stages),
+            self._by_words(order, count, stages=stages),
+        )
+        fused = min_max(both, WEIGHTS)
+        return sorted(fused.items(), key=lambda pair: (-pair[1], pair[0]))
+
+    async def _by_meaning(
+        self, order: SearchOrder, count: int, *, deadline: float, stages: Stages
+    ) -> Ranked:
+        async with self._texts.embedder(self._index.model) as embedder:
+            self._index.check(embedder)
+            use = QUERY if QUERY in embedder.manifest.prefixes else ""
+            embedded = await embedder.embed(
+                [order.query], deadline=deadline, stages=stages, long="split", use=use
+            )
+            space = embedder.info.space
+        with stages.measure("search"):
+            matches = await self._index.switch.search(
+                embedded.vectors[0], limit=count, deadline=deadline, filter=order.filter,
+                space=space,
+            )  # fmt: skip
+        return [(match.id, match.score) for match in matches]
+
+    async def _by_words(self, order: SearchOrder, count: int, *, stages: Stages) -> Ranked:
+        terms = query_terms(order.query)
+        with stages.measure("keywords"):
+            return await self._keywords.search(terms, limit=count, filter=order.filter)
+
+    def _page(self, order: SearchOrder, ranked: Ranked) -> list[FoundChunk]:
+        least = -math.inf if order.threshold is None else order.threshold
+        wanted = [chunk_id for chunk_id, score in ranked if score >= least]
+        end = order.offset + order.limit
+        if not order.group:
+            return self._table.found(wanted[order.offset : end])
+        best: dict[str, FoundChunk] = {}
+        for chunk in self._table.found(wanted):
+            best.setdefault(chunk.document, chunk)
+        return list(best.values())[order.offset : end]
+
+
+def _with_highlights(
+    page: Sequence[FoundChunk], scores: Mapping[int, float], terms: frozenset[str]
+) -> list[Hit]:
+    return [Hit(chunk, round(scores[chunk.id], 6), highlights(chunk.text, terms)) for chunk in page]
+
+
+def highlights(text: str, terms: Container[str]) -> list[tuple[int, int]]:
+    """Where words of `text` are among `terms`, as [start, end); adjoining places are joined."""
+    places: list[tuple[int, int]] = []
+    for word in words(text):
+        if word.term not in terms:
+            continue
+        if places and word.start <= places[-1][1]:
+            places[-1] = (places[-1][0], max(places[-1][1], word.end))
+        else:
+            places.append((word.start, word.end))
+    return places
