@@ -13,7 +13,10 @@ from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject, Str
 
 
 def pdf(pages: Sequence[Sequence[str]], *, title: str = "", password: str = "") -> bytes:
-    """A PDF with one string a line; equal pages share their content."""
+    """A PDF with one string a line; equal pages share their content.
+
+    A line that begins with "# " is set larger, and one with "+ " farther below the last.
+    """
     writer = PdfWriter()
     font = DictionaryObject(
         {
@@ -25,10 +28,10 @@ def pdf(pages: Sequence[Sequence[str]], *, title: str = "", password: str = "") 
     fonts = DictionaryObject({NameObject("/F1"): font})
     streams = {}
     for lines in pages:
-        shown = "".join(f"({line}) Tj 0 -20 Td " for line in lines)
+        shown = "".join(map(_set, lines))
         if shown not in streams:
             stream = DecodedStreamObject()
-            stream.set_data(f"BT /F1 12 Tf 72 700 Td {shown}ET".encode("latin-1"))
+            stream.set_data(f"BT 72 740 Td {shown}ET".encode("latin-1"))
             streams[shown] = writer._add_object(stream)
         page = writer.add_blank_page(612, 792)
         page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
@@ -38,6 +41,11 @@ def pdf(pages: Sequence[Sequence[str]], *, title: str = "", password: str = "") 
     if password:
         writer.encrypt(password, algorithm="RC4-128")
     return _written(writer)
+
+
+def _set(line: str) -> str:
+    size, gap = (24, 20) if line.startswith("# ") else (12, 40 if line.startswith("+ ") else 20)
+    return f"/F1 {size} Tf 0 -{gap} Td ({line.removeprefix('# ').removeprefix('+ ')}) Tj "
 
 
 def pdf_bomb(unpacked_bytes: int) -> bytes:

@@ -162,6 +162,18 @@ def test_pdf_words_divided_at_a_line_end_are_whole_again() -> None:
     assert document.text == "The electricity is on."
 
 
+def test_pdf_headings_are_known_by_their_size_and_paragraphs_by_their_gaps() -> None:
+    pages = [
+        ["# A heading that", "# goes on", "First line", "of a paragraph.", "+ Another", "one."],
+        ["It goes on.", "# Second", "And ends."],
+    ]
+    document = read(make.pdf(pages), "a.pdf")
+    assert document.text == (
+        "# A heading that goes on\n\nFirst line\nof a paragraph.\n\nAnother\none.\n\n"
+        "It goes on.\n\n# Second\n\nAnd ends."
+    )
+
+
 def test_pdf_pages_without_text_are_told() -> None:
     document = read(make.pdf([["Text."], [], [], ["Text."]]), "a.pdf")
     assert document.notes == ("Pages without text, which may be scans: 2, 3.",)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 
 import pypdfium2
@@ -11,9 +10,8 @@ import pypdfium2.raw as pdfium
 from skerry.errors import DocumentUnreadable, PayloadTooLarge
 from skerry.media.readers.base import ReadDocument, ReadLimits, cleaned
 from skerry.media.readers.kinds import MEDIA_TYPES
+from skerry.media.readers.pdf_lines import Line, lines_of, page_text, style_of
 
-# PDFium writes this for the hyphen of a word that goes on in the next line.
-DIVIDED = re.compile("[\x02\ufffe](?:\r?\n)?")
 PAGE_BREAK = "\n\n"
 MAX_PAGES_NAMED = 10
 
@@ -21,22 +19,26 @@ MAX_PAGES_NAMED = 10
 def read_pdf(data: bytes, limits: ReadLimits) -> ReadDocument:
     """The text in reading order as PDFium sees it, and where each page begins.
 
+    Larger letters make a heading, wider gaps a paragraph.
+
     Raises DocumentUnreadable for damage and passwords, PayloadTooLarge for too many pages.
     """
     with _opened(data) as document:
         _check_pages(len(document), limits)
-        texts = [_page_text(document, number) for number in range(len(document))]
+        pages = [_page_lines(document, number) for number in range(len(document))]
         title = " ".join(cleaned(document.get_metadata_value("Title")).split())
+    style = style_of([lines or [] for lines in pages])
+    texts = [page_text(lines or [], style) for lines in pages]
     starts, length = [], 0
     for text in texts:
         starts.append(length)
-        length += len(text or "") + len(PAGE_BREAK)
+        length += len(text) + len(PAGE_BREAK)
     return ReadDocument(
-        text=PAGE_BREAK.join(text or "" for text in texts),
+        text=PAGE_BREAK.join(texts),
         title=title or None,
         media_type=MEDIA_TYPES["pdf"],
         pages=tuple(starts),
-        notes=_notes(texts),
+        notes=_notes(pages),
     )
 
 
@@ -60,19 +62,18 @@ def _check_pages(pages: int, limits: ReadLimits) -> None:
         )
 
 
-def _page_text(document: pypdfium2.PdfDocument, number: int) -> str | None:
-    """The text of a page; None when the page is damaged."""
+def _page_lines(document: pypdfium2.PdfDocument, number: int) -> list[Line] | None:
+    """The lines of a page; None when the page is damaged."""
     try:
         with closing(document[number]) as page, closing(page.get_textpage()) as content:
-            text: str = content.get_text_bounded()
+            return lines_of(content)
     except pypdfium2.PdfiumError:
         return None
-    return cleaned(DIVIDED.sub("", text)).strip()
 
 
-def _notes(texts: list[str | None]) -> tuple[str, ...]:
-    damaged = [number for number, text in enumerate(texts, 1) if text is None]
-    silent = [number for number, text in enumerate(texts, 1) if text == ""]
+def _notes(pages: list[list[Line] | None]) -> tuple[str, ...]:
+    damaged = [number for number, lines in enumerate(pages, 1) if lines is None]
+    silent = [number for number, lines in enumerate(pages, 1) if lines == []]
     notes = []
     if damaged:
         notes.append(f"Damaged pages that were not read: {_named(damaged)}.")

@@ -28,6 +28,10 @@ def serve(channel: Channel) -> None:
             # What is left of memory is in pieces: the next file gets a new process.
             os.write(sys.stderr.fileno(), b"The file needs more memory than one file may take.\n")
             os._exit(1)
+        except OSError as error:  # a parser asked for a file, or for code not loaded yet
+            traceback.print_exc()
+            refused = f"Reading the file needs what its reader may not do: {error.strerror}."
+            channel.fail(frame.call_id, DocumentUnreadable(refused))
         except Exception as error:  # fail this file, keep serving
             traceback.print_exc()
             kind = type(error).__name__
