@@ -32,8 +32,8 @@ TARGET = 0.90
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--seconds", type=int, default=5, help="of one turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=8, help="of one turn")
     parser.add_argument("--stored", type=int, default=500, help="images on the node")
     parser.add_argument("--precision", default="auto")
     arguments = parser.parse_args()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from skerry.index.base import Entry, Page
 from skerry.index.images import image_payload
 from skerry.sql.base import Database
-from skerry.sql.changes import ChangeLog, EmbeddedImage, ImageFeed
+from skerry.sql.changes import ChangeLog
+from skerry.sql.image_changes import EmbeddedImage, ImageFeed
 
 
 class ImageIndexFeed:

@@ -16,7 +16,7 @@ from skerry.pipelines.images import ImageLibrary
 from skerry.pipelines.served import ServedModels
 from skerry.pipelines.stages import Stages
 from skerry.sql.base import Database
-from skerry.sql.changes import ImageFeed
+from skerry.sql.image_changes import ImageFeed
 from skerry.sql.images import ImageRow
 from skerry.sql.spaces import Space, SpaceTable
 

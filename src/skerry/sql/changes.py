@@ -1,17 +1,13 @@
-"""The log of changes, and the rows and vectors it points at: what a view follows."""
+"""The log of changes: what every view of the data follows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from skerry.sql.base import Database, Transaction
-from skerry.sql.images import QUALIFIED, ImageRow, image_row
 
 COMPACT_CHUNK = 5_000
 
@@ -32,23 +28,6 @@ class KindChanges:
 
     reached: int
     changes: list[Change]
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddedImage:
-    """An image's row and its vector, float32 (d,)."""
-
-    row: ImageRow
-    vector: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class ImageChanges:
-    """What to apply to reach `seq`: images as they stand now, and ids that have no vector here."""
-
-    seq: int
-    upserts: list[EmbeddedImage]
-    deletes: list[int]
 
 
 class ChangeLog:
@@ -108,63 +87,6 @@ class ChangeLog:
             # In chunks, so that other writes are not kept waiting.
             await self._db.write(lambda tx, chunk=chunk: _forget(tx, chunk))  # type: ignore[misc]
         return len(superseded)
-
-
-class ImageFeed:
-    """Images of one space as a stream of changes."""
-
-    def __init__(self, db: Database, *, space: str) -> None:
-        self.space = space
-        self._db = db
-        self._log = ChangeLog(db)
-
-    def head(self) -> int:
-        """The last seq of the log."""
-        return self._log.head()
-
-    async def after(self, seq: int, *, limit: int = 250) -> ImageChanges:
-        """Changes in the next `limit` entries of images; `seq` again when nothing follows it.
-
-        Rows are read as they stand now, so an image that changes later may be seen early, and is
-        then seen again. Applying everything up to the head gives the images with a vector here.
-        """
-        page = await self._log.of_kind("image", after=seq, limit=limit)
-        ids = [change.id for change in page.changes]
-        present = await self.images(ids)
-        found = {image.row.id for image in present}
-        return ImageChanges(page.reached, present, [one for one in ids if one not in found])
-
-    async def images(self, ids: Sequence[int]) -> list[EmbeddedImage]:
-        """Rows and vectors of those `ids` that have both."""
-        if not ids:
-            return []
-        # CROSS JOIN keeps this order: left to itself SQLite begins with every embedding there is.
-        rows = await self._db.query(
-            f"SELECT {QUALIFIED}, vector FROM json_each(?) wanted "
-            "CROSS JOIN images ON images.id = wanted.value CROSS JOIN embeddings "
-            "ON kind = 'image' AND item_id = images.id AND space = ?",
-            (msgspec.json.encode(ids).decode(), self.space),
-        )
-        return [
-            EmbeddedImage(image_row(row[:-1]), np.frombuffer(row[-1], dtype="<f4")) for row in rows
-        ]
-
-    async def missing(self, *, after_id: int = 0, limit: int = 1000) -> list[ImageRow]:
-        """Images without a vector in this space, by id: what a new model has to embed."""
-        rows = await self._db.query(
-            f"SELECT {QUALIFIED} FROM images WHERE id > ? AND NOT EXISTS (SELECT 1 "
-            "FROM embeddings WHERE kind = 'image' AND item_id = images.id AND space = ?) "
-            "ORDER BY id LIMIT ?",
-            (after_id, self.space, limit),
-        )
-        return [image_row(row) for row in rows]
-
-    async def count(self) -> int:
-        """Images that have a vector in this space."""
-        rows = await self._db.query(
-            "SELECT count(*) FROM embeddings WHERE kind = 'image' AND space = ?", (self.space,)
-        )
-        return int(rows[0][0])
 
 
 def _forget(tx: Transaction, seqs: list[int]) -> None:

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from skerry.sql.base import Database, Row
-from skerry.sql.changes import ChangeLog
+from skerry.sql.base import Row
 from skerry.sql.document_rows import CHUNK, FIELDS, FoundChunk, Scalar, decode_metadata, found_chunk
+from skerry.sql.feeds import SpaceFeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,40 +27,12 @@ class EmbeddedChunk:
     vector: NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkChanges:
-    """What to apply to reach `seq`: chunks as they stand now, and ids that have no vector here."""
-
-    seq: int
-    upserts: list[EmbeddedChunk]
-    deletes: list[int]
-
-
-class ChunkFeed:
+class ChunkFeed(SpaceFeed[EmbeddedChunk]):
     """Chunks of one space as a stream of changes."""
 
-    def __init__(self, db: Database, *, space: str) -> None:
-        self.space = space
-        self._db = db
-        self._log = ChangeLog(db)
+    kind = "chunk"
 
-    def head(self) -> int:
-        """The last seq of the log."""
-        return self._log.head()
-
-    async def after(self, seq: int, *, limit: int = 250) -> ChunkChanges:
-        """Changes in the next `limit` entries of chunks; `seq` again when nothing follows it.
-
-        Rows are read as they stand now, so a chunk that changes later may be seen early, and is
-        then seen again. Applying everything up to the head gives the chunks with a vector here.
-        """
-        page = await self._log.of_kind("chunk", after=seq, limit=limit)
-        ids = [change.id for change in page.changes]
-        present = await self.chunks(ids)
-        found = {chunk.id for chunk in present}
-        return ChunkChanges(page.reached, present, [one for one in ids if one not in found])
-
-    async def chunks(self, ids: Sequence[int]) -> list[EmbeddedChunk]:
+    async def embedded(self, ids: Sequence[int]) -> list[EmbeddedChunk]:
         """Vectors and filter fields of those `ids` that have a vector here."""
         if not ids:
             return []
@@ -83,13 +55,6 @@ class ChunkFeed:
             (after_id, self.space, limit),
         )
         return [found_chunk(row) for row in rows]
-
-    async def count(self) -> int:
-        """Chunks that have a vector in this space."""
-        rows = await self._db.query(
-            "SELECT count(*) FROM embeddings WHERE kind = 'chunk' AND space = ?", (self.space,)
-        )
-        return int(rows[0][0])
 
 
 def _embedded_chunk(row: Row) -> EmbeddedChunk:

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry.errors import Conflict
-from skerry.sql.changes import ChangeLog, ImageFeed
+from skerry.sql.changes import ChangeLog
+from skerry.sql.image_changes import ImageFeed
 from skerry.sql.images import ImageRow, ImageTable, Label
 from skerry.sql.sqlite import SqliteDatabase
 
@@ -66,7 +67,7 @@ async def test_new_primary_key_logs_a_delete_of_the_old_one_and_takes_everything
     head = ChangeLog(db).head()
     await run(db, "UPDATE images SET id = 77")
     assert await log_of(db, head) == [(row.id, "del"), (77, "put")]
-    (moved,) = await ImageFeed(db, space=SPACE).images([77])
+    (moved,) = await ImageFeed(db, space=SPACE).embedded([77])
     assert moved.row.tags == row.tags
     assert db.read("SELECT DISTINCT image_id FROM image_labels") == [(77,)]
     assert db.read("SELECT item_id FROM embeddings") == [(77,)]
@@ -197,7 +198,7 @@ async def perform(db: SqliteDatabase, table: ImageTable, operation: tuple) -> No
 
 async def truth(db: SqliteDatabase) -> dict[int, tuple[ImageRow, bytes]]:
     rows = db.read("SELECT id FROM images")
-    images = await ImageFeed(db, space=SPACE).images([row[0] for row in rows])
+    images = await ImageFeed(db, space=SPACE).embedded([row[0] for row in rows])
     return {image.row.id: (image.row, image.vector.tobytes()) for image in images}
 
 

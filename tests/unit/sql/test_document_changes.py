@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skerry.filters import Condition, Filter
-from skerry.sql.changes import ChangeLog, ImageFeed
+from skerry.sql.changes import ChangeLog
 from skerry.sql.document_changes import ChunkFeed
 from skerry.sql.document_rows import NewDocument
 from skerry.sql.documents import DocumentTable
+from skerry.sql.image_changes import ImageFeed
 from skerry.sql.images import ImageTable
 from skerry.sql.sqlite import SqliteDatabase
 
@@ -88,7 +89,8 @@ async def test_new_key_of_a_document_takes_its_chunks_along(db):
     head = ChangeLog(db).head()
     await run(db, "UPDATE documents SET key = 77")
     assert await log_of(db, head) == [(1, "put"), (2, "put")]
-    assert [chunk.document for chunk in await ChunkFeed(db, space=TEXT_SPACE).chunks([1])] == ["a"]
+    (chunk,) = await ChunkFeed(db, space=TEXT_SPACE).embedded([1])
+    assert chunk.document == "a"
     assert db.read("SELECT DISTINCT document FROM document_values") == [(77,)]
 
 
@@ -105,7 +107,7 @@ async def test_image_and_chunk_of_one_id_do_not_touch_each_other(db, table, add)
     await store(db, A)
     assert image.id == 1
     await db.write(lambda tx: table.delete(tx, 1))
-    chunks = await ChunkFeed(db, space=TEXT_SPACE).chunks([1])
+    chunks = await ChunkFeed(db, space=TEXT_SPACE).embedded([1])
     assert [chunk.id for chunk in chunks] == [1]
     await add("b")
     await db.write(lambda tx: DocumentTable(db).delete(tx, ["a"]))
@@ -272,7 +274,7 @@ def test_following_the_log_gives_an_equal_copy(tmp_path_factory, operations, lim
         late = Follower(ChunkFeed(db, space=TEXT_SPACE), limit)
         await late.catch_up()
         ids = [row[0] for row in db.read("SELECT id FROM chunks")]
-        truth = {chunk.id: plain(chunk) for chunk in await follower.feed.chunks(ids)}
+        truth = {chunk.id: plain(chunk) for chunk in await follower.feed.embedded(ids)}
         assert follower.chunks == late.chunks == truth
         side_tables_agree(db)
         await db.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from skerry.sql.base import Row, Value
-from skerry.sql.changes import ImageFeed
+from skerry.sql.image_changes import ImageFeed
 from skerry.sql.images import ImageFilters, ImageTable
 from skerry.sql.sqlite import SqliteDatabase
 
@@ -58,7 +58,7 @@ async def test_reading_images_never_walks_through_a_table(db):
         page = await table.page(filters, limit=1)
         await table.page(filters, cursor=page.next, limit=1)
     await feed.after(feed.head() - 5)
-    await feed.images([1, 2])
+    await feed.embedded([1, 2])
     walks = tuple(f"SCAN {table}" for table in TABLES)
     for sql, plan in db.plans.items():
         # Walking along an index is what counting, and a page from the newest down, have to do.
@@ -67,7 +67,7 @@ async def test_reading_images_never_walks_through_a_table(db):
 
 
 async def test_feed_looks_up_each_image_and_each_vector_by_its_key(db):
-    await ImageFeed(db, space=SPACE).images([1, 2])
+    await ImageFeed(db, space=SPACE).embedded([1, 2])
     (plan,) = db.plans.values()
     assert plan[0].startswith("SCAN wanted")
     assert "INTEGER PRIMARY KEY" in plan[1]

@@ -1,9 +1,9 @@
 import pytest
 
 from skerry.errors import Conflict, NotFound, SpaceMismatch
-from skerry.sql.changes import ImageFeed
 from skerry.sql.document_changes import ChunkFeed
 from skerry.sql.document_rows import NewDocument
+from skerry.sql.image_changes import ImageFeed
 from skerry.sql.spaces import SpaceTable
 
 from .conftest import SPACE
