@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 from skerry.client import answers
+from skerry.client.documents import Documents, Mode, Results
 from skerry.client.resources import Images, Index, Jobs, Keys, Models, Picture, read_picture
 from skerry.client.texts import Texts
 from skerry.client.transport import KeySource, Transport, given_key
@@ -31,6 +34,7 @@ class Client:
         self.jobs = Jobs(transport)
         self.index = Index(transport)
         self.texts = Texts(transport)
+        self.documents = Documents(transport)
 
     def recognize(
         self,
@@ -53,6 +57,30 @@ class Client:
         recognition = self._transport.decode(response, answers.Recognition)
         recognition.stages = answers.parse_server_timing(response.headers.get("server-timing", ""))
         return recognition
+
+    def search(
+        self,
+        query: str,
+        *,
+        mode: Mode = "hybrid",
+        limit: int = 10,
+        offset: int = 0,
+        filter: Mapping[str, Any] | None = None,
+        threshold: float | None = None,
+        group: bool = False,
+        facets: Sequence[str] = ("category",),
+    ) -> Results:
+        """The chunks of stored documents that fit `query` best, by meaning, by words or by both.
+
+        `filter` is the short form `{"category": …, "timestamp": {"gte": …}, "metadata": {…}}` or
+        Qdrant's. `threshold` drops what scores less; `group` keeps the best chunk of a document.
+        """
+        body = {
+            "query": query, "mode": mode, "limit": limit, "offset": offset, "filter": filter,
+            "threshold": threshold, "group": group, "facets": list(facets),
+        }  # fmt: skip
+        given = {name: value for name, value in body.items() if value is not None}
+        return self._transport.call("POST", "/api/search", type=Results, json=given)
 
     def status(self) -> answers.Status:
         """What runs on the node, and how well."""

@@ -47,7 +47,6 @@ class Transport:
     def __init__(self, url: str, *, key: KeySource, timeout_s: float, patience_s: float) -> None:
         self.url = normal_url(url)
         self.patience_s = patience_s
-        self._timeout_s = timeout_s
         self._http = httpx.Client(
             base_url=self.url,
             auth=_KeyAuth(key),
@@ -74,8 +73,14 @@ class Transport:
         body: bytes | None = None,
         form: Form | None = None,
         files: list[Part] | None = None,
+        timeout_s: float | None = None,
+        results: str | None = None,
     ) -> httpx.Response:
-        """One request, again while the node is busy and patience lasts; raises its error."""
+        """One request, again while the node is busy and patience lasts; raises its error.
+
+        An answer to many things of which all failed is no error, where `results` names the list
+        that tells of each. `timeout_s` is how long the answer may take, if not as ever.
+        """
         request = self._http.build_request(
             method,
             path,
@@ -84,8 +89,9 @@ class Transport:
             content=body,
             data=form,
             files=files,
+            timeout=httpx.USE_CLIENT_DEFAULT if timeout_s is None else timeout_s,
         )
-        return self._patiently(request, stream=False)
+        return self._patiently(request, stream=False, results=results)
 
     def lines(self, method: str, path: str, *, json: Any) -> Generator[str]:
         """The lines of an answer as they come; closing the iterator closes the connection."""
@@ -114,7 +120,9 @@ class Transport:
         """Close the connections."""
         self._http.close()
 
-    def _patiently(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
+    def _patiently(
+        self, request: httpx.Request, *, stream: bool, results: str | None = None
+    ) -> httpx.Response:
         until = time.monotonic() + self.patience_s
         while True:
             with self._as_unreachable():
@@ -122,6 +130,8 @@ class Transport:
                 if response.is_success:
                     return response
                 response.read()
+            if results and response.content.startswith(f'{{"{results}":'.encode()):
+                return response
             error = read_error(response, url=self.url)
             wait_s = error.retry_after_s
             if wait_s is None or time.monotonic() + wait_s > until:
@@ -135,8 +145,9 @@ class Transport:
         except httpx.ConnectError as error:
             raise NodeUnreachable(f"No node answers at {self.url}.") from error
         except httpx.TimeoutException as error:
+            waited_s = error.request.extensions["timeout"]["read"]
             raise NodeUnreachable(
-                f"The node at {self.url} did not answer within {self._timeout_s:g} s.",
+                f"The node at {self.url} did not answer within {waited_s:g} s.",
                 remedy="See what it does with 'skerry status', or in its log.",
             ) from error
         except httpx.TransportError as error:
