@@ -150,7 +150,10 @@ class DocumentTable:
                 "WHERE id IN (SELECT value FROM json_each(?)))"
             )
             arguments.append(_json(chunk_ids))
-        rows = await self._db.query(*_facet_statement(field, within, arguments, limit))
+        is_narrow = chunk_ids is not None
+        rows = await self._db.query(
+            *_facet_statement(field, within, arguments, limit=limit, is_narrow=is_narrow)
+        )
         return [Facet(bool(value) if kind == "bool" else value, n) for kind, value, n in rows]
 
     def delete(self, tx: Transaction, ids: Sequence[str]) -> list[str]:
@@ -278,7 +281,7 @@ def _delete_if(tx: Transaction, keys: list[int], filter: Filter) -> int:
 
 
 def _facet_statement(
-    field: str, within: str, arguments: list[Value], limit: int
+    field: str, within: str, arguments: list[Value], *, limit: int, is_narrow: bool
 ) -> tuple[str, tuple[Value, ...]]:
     if field == "category":
         sql = (
@@ -288,8 +291,10 @@ def _facet_statement(
         )
         return sql, (*arguments, limit)
     if field.startswith(METADATA):
+        # Left to itself SQLite goes through every value of this name, however few documents.
+        way = "INDEXED BY document_values_by_document" if is_narrow else ""
         sql = (
-            "SELECT type, value, count(*) AS n FROM document_values WHERE name = ? "
+            f"SELECT type, value, count(*) AS n FROM document_values {way} WHERE name = ? "
             f"AND document IN (SELECT documents.key FROM documents WHERE {within}) "
             "GROUP BY type, value ORDER BY n DESC, type, value LIMIT ?"
         )

@@ -44,8 +44,8 @@ class KeywordIndex:
         else:
             clause = document_clause(filter)
             rows = await self._db.query(
-                f"{FOUND} AND (SELECT document FROM chunks WHERE id = chunk_terms.rowid) "
-                f"IN (SELECT key FROM documents WHERE {clause.sql}) {BEST}",
+                f"{FOUND} AND +rowid IN (SELECT chunks.id FROM documents "
+                f"JOIN chunks ON document = documents.key WHERE {clause.sql}) {BEST}",
                 (query, *clause.arguments, limit),
             )
         return [(int(chunk_id), float(score)) for chunk_id, score in rows]
