@@ -174,6 +174,19 @@ def test_pdf_headings_are_known_by_their_size_and_paragraphs_by_their_gaps() -> 
     )
 
 
+def test_a_line_that_only_looks_like_a_heading_is_none() -> None:
+    listing = make.pdf([["+ # comment", "of a listing in smaller letters", "than a heading"]])
+    assert read(listing, "a.pdf").text.startswith("\\# comment\n")
+    page = read(b"<p># 1 in the charts</p><h2>Real</h2>", "a.html")
+    assert page.text == "\\# 1 in the charts\n\n## Real"
+    assert [c.heading for c in chunk(page.text, token_starts=[])] == [""]
+    assert page.title == "Real"
+
+
+def test_pdf_without_a_stated_title_is_named_by_its_first_heading() -> None:
+    assert read(make.pdf([["# The manual", "Text that is longer."]]), "a.pdf").title == "The manual"
+
+
 def test_pdf_pages_without_text_are_told() -> None:
     document = read(make.pdf([["Text."], [], [], ["Text."]]), "a.pdf")
     assert document.notes == ("Pages without text, which may be scans: 2, 3.",)

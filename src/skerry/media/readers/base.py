@@ -11,6 +11,7 @@ from skerry.errors import DocumentUnreadable, PayloadTooLarge
 LINE_ENDS = re.compile(r"\r\n?|\f")
 CONTROLS = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ufffe\uffff]")
 
+SEEMING_HEADING = re.compile(r"^#{1,6}(?=[ \t])", re.MULTILINE)
 READY = b""
 """The body of a call that only asks whether the process works."""
 
@@ -53,6 +54,11 @@ class ReadCall(msgspec.Struct, frozen=True, array_like=True):
 def cleaned(text: str) -> str:
     """`text` with lines that end in `\\n`, without control characters and halves of pairs."""
     return CONTROLS.sub("", LINE_ENDS.sub("\n", text.encode("utf-8", "ignore").decode()))
+
+
+def escaped(text: str) -> str:
+    """`text` in which no line reads as a markdown heading, for text that is no heading."""
+    return SEEMING_HEADING.sub(r"\\\g<0>", text)
 
 
 def checked(document: ReadDocument, limits: ReadLimits) -> ReadDocument:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Literal
 
+from skerry.media.readers.base import escaped
+
 Kind = Literal["paragraph", "heading", "item", "row", "code"]
 TOGETHER = ("item", "row")
 """Kinds that follow each other without an empty line."""
@@ -19,7 +21,7 @@ class Blocks:
     def add(self, text: str, *, kind: Kind = "paragraph") -> None:
         """A block whose text is finished."""
         if text and not text.isspace():
-            self._blocks.append((kind, text))
+            self._blocks.append((kind, escaped(text) if kind == "paragraph" else text))
 
     def heading(self, text: str, *, level: int) -> None:
         """A heading of level 1 to 6, on one line."""

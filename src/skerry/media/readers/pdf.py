@@ -11,6 +11,7 @@ from skerry.errors import DocumentUnreadable, PayloadTooLarge
 from skerry.media.readers.base import ReadDocument, ReadLimits, cleaned
 from skerry.media.readers.kinds import MEDIA_TYPES
 from skerry.media.readers.pdf_lines import Line, lines_of, page_text, style_of
+from skerry.media.sentences import first_heading
 
 PAGE_BREAK = "\n\n"
 MAX_PAGES_NAMED = 10
@@ -33,9 +34,10 @@ def read_pdf(data: bytes, limits: ReadLimits) -> ReadDocument:
     for text in texts:
         starts.append(length)
         length += len(text) + len(PAGE_BREAK)
+    text = PAGE_BREAK.join(texts)
     return ReadDocument(
-        text=PAGE_BREAK.join(texts),
-        title=title or None,
+        text=text,
+        title=title or first_heading(text),
         media_type=MEDIA_TYPES["pdf"],
         pages=tuple(starts),
         notes=_notes(pages),

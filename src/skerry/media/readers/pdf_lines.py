@@ -11,7 +11,7 @@ from statistics import median
 import pypdfium2
 import pypdfium2.raw as pdfium
 
-from skerry.media.readers.base import cleaned
+from skerry.media.readers.base import cleaned, escaped
 
 # PDFium writes these for the hyphen of a word that goes on in the next line.
 DIVIDED = str.maketrans("", "", "\x02\ufffe")
@@ -85,7 +85,7 @@ def page_text(lines: Sequence[Line], style: Style) -> str:
             parts.append(_between(before, line, style))
         if level is not None and (not parts or parts[-1] != " "):
             parts.append(f"{'#' * min(level, 6)} ")
-        parts.append(line.text)
+        parts.append(line.text if level is not None else escaped(line.text))
         before = line
     return "".join(parts)
 
