@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from skerry.cli.http import settings as settings_of
-from skerry.cli.ingest import gather
+from skerry.cli.ingest import gather_images
 from skerry.cli.options import Options, examples, json_option
 from skerry.cli.output import count, note, print_json, say, size, table
 from skerry.cli.progress import Progress
@@ -79,7 +79,7 @@ def quantize(
 
 def _shuffled(folder: Path) -> list[Path]:
     """The images below `folder`, mixed, so that each half has some of every sub-folder."""
-    paths = [candidate.path for candidate in gather([folder]).candidates]
+    paths = [candidate.path for candidate in gather_images([folder]).candidates]
     # The same order each time: the same images give the same figures.
     random.Random(0).shuffle(paths)  # noqa: S311
     return paths

@@ -10,10 +10,10 @@ import click
 
 from skerry.cli.http import open_client
 from skerry.cli.images import similar_table
-from skerry.cli.images_add import error_json
-from skerry.cli.ingest import FATAL
 from skerry.cli.options import Options, examples, node_options
 from skerry.cli.output import bar, one_line, print_json, say, show_error, style
+from skerry.cli.reports import error_json
+from skerry.cli.sending import FATAL
 from skerry.errors import SkerryError
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ import pytest
 from client.scripted import Reply, Request, refusal, serving
 
 import skerry
-from skerry.cli.images_watch import Arrivals
-from skerry.cli.ingest import Candidate, Ingest, Marks, gather, looks_like_image
+from skerry.cli.folders import Candidate
+from skerry.cli.ingest import Ingest, Marks, gather_images, looks_like_image
+from skerry.cli.watching import Arrivals, Gone
 from skerry.errors import NodeUnreachable, NotFound, StorageFull
 
 JPEG = b"\xff\xd8\xff\xe0 and more"
@@ -25,7 +26,7 @@ def test_folders_are_read_in_order_and_what_is_no_image_is_set_aside(tmp_path: P
         _write(tmp_path / name)
     notes = _write(tmp_path / "notes.txt", b"words")
     unfinished = _write(tmp_path / "b/3.jpg.part")
-    found = gather([tmp_path])
+    found = gather_images([tmp_path])
     names = [str(c.path.relative_to(tmp_path)) for c in found.candidates]
     assert names == ["a.webp", "named-by-nothing", "b/1.PNG", "b/2.jpg"]
     assert found.ignored == [notes, unfinished]
@@ -34,23 +35,25 @@ def test_folders_are_read_in_order_and_what_is_no_image_is_set_aside(tmp_path: P
 def test_sub_folders_can_be_left_out(tmp_path: Path) -> None:
     _write(tmp_path / "top.jpg")
     _write(tmp_path / "below/b.jpg")
-    assert [c.path.name for c in gather([tmp_path], recursive=False).candidates] == ["top.jpg"]
+    assert [c.path.name for c in gather_images([tmp_path], recursive=False).candidates] == [
+        "top.jpg"
+    ]
 
 
 def test_a_file_that_is_named_is_sent_whatever_it_looks_like(tmp_path: Path) -> None:
     notes = _write(tmp_path / "notes.txt", b"words")
-    assert [c.path for c in gather([notes]).candidates] == [notes]
+    assert [c.path for c in gather_images([notes]).candidates] == [notes]
 
 
 def test_a_path_that_is_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="nowhere"):
-        gather([tmp_path / "nowhere"])
+        gather_images([tmp_path / "nowhere"])
 
 
 def test_a_link_back_to_its_own_folder_does_not_loop(tmp_path: Path) -> None:
     _write(tmp_path / "a/a.jpg")
     (tmp_path / "a/again").symlink_to(tmp_path)
-    assert len(gather([tmp_path]).candidates) == 1
+    assert len(gather_images([tmp_path]).candidates) == 1
 
 
 def test_the_first_bytes_tell_an_image_without_a_name(tmp_path: Path) -> None:
@@ -63,7 +66,7 @@ def test_the_sub_folder_becomes_the_tag_it_was_asked_for(tmp_path: Path) -> None
     _write(tmp_path / "top.jpg")
     _write(tmp_path / "shelf-3/left/a.jpg")
     marks = Marks(tags={"shop": "7"}, folder_tag="shelf")
-    top, below = gather([tmp_path]).candidates
+    top, below = gather_images([tmp_path]).candidates
     assert marks.tags_of(top) == {"shop": "7"}
     assert marks.tags_of(below) == {"shop": "7", "shelf": "shelf-3/left"}
 
@@ -149,7 +152,7 @@ def _after(arrivals: Arrivals, clock: Clock, seconds: float) -> list[str]:
 
 def test_a_file_is_given_once_it_has_stopped_growing(tmp_path: Path) -> None:
     clock = Clock()
-    arrivals = Arrivals(tmp_path, settle_s=1.0, now=clock)
+    arrivals = Arrivals(tmp_path, looks_like_image, settle_s=1.0, now=clock)
     picture = _write(tmp_path / "a.jpg")
     arrivals.see([picture])
     assert _after(arrivals, clock, 0.0) == []
@@ -165,7 +168,7 @@ def test_a_file_is_given_once_it_has_stopped_growing(tmp_path: Path) -> None:
 
 def test_a_file_that_is_written_anew_is_given_again(tmp_path: Path) -> None:
     clock = Clock()
-    arrivals = Arrivals(tmp_path, settle_s=0.0, now=clock)
+    arrivals = Arrivals(tmp_path, looks_like_image, settle_s=0.0, now=clock)
     picture = _write(tmp_path / "a.jpg")
     arrivals.see([picture])
     assert _after(arrivals, clock, 0.1) + _after(arrivals, clock, 0.1) == ["a.jpg"]
@@ -177,7 +180,7 @@ def test_a_file_that_is_written_anew_is_given_again(tmp_path: Path) -> None:
 
 def test_gone_hidden_and_unfinished_files_are_not_given(tmp_path: Path) -> None:
     clock = Clock()
-    arrivals = Arrivals(tmp_path, settle_s=0.0, now=clock)
+    arrivals = Arrivals(tmp_path, looks_like_image, settle_s=0.0, now=clock)
     gone = _write(tmp_path / "gone.jpg")
     names = [".hidden.jpg", "x.jpg.part", "notes.txt"]
     arrivals.see([gone, *(_write(tmp_path / name, b"words") for name in names)])
@@ -185,9 +188,55 @@ def test_gone_hidden_and_unfinished_files_are_not_given(tmp_path: Path) -> None:
     assert _after(arrivals, clock, 1.0) + _after(arrivals, clock, 1.0) == []
 
 
+def _gone(arrivals: Arrivals, clock: Clock, seconds: float) -> list[str]:
+    clock.now += seconds
+    return [change.path.name for change in arrivals.changes() if isinstance(change, Gone)]
+
+
+def test_a_file_that_stays_away_is_gone_and_one_that_is_saved_anew_is_not(tmp_path: Path) -> None:
+    clock = Clock()
+    arrivals = Arrivals(tmp_path, looks_like_image, settle_s=1.0, now=clock)
+    picture, other = _write(tmp_path / "a.jpg"), _write(tmp_path / "b.jpg")
+    arrivals.look()
+    assert _after(arrivals, clock, 0.0) + _after(arrivals, clock, 1.0) == ["a.jpg", "b.jpg"]
+    picture.unlink()
+    other.unlink()
+    arrivals.see([picture, other])
+    assert _gone(arrivals, clock, 0.9) == []
+    # Editors put a new file in the place of the old one.
+    _write(other)
+    os.utime(other, ns=(1, 1))
+    assert _gone(arrivals, clock, 0.2) == ["a.jpg"]
+    assert _after(arrivals, clock, 1.0) == ["b.jpg"]
+    assert _gone(arrivals, clock, 9.0) == []
+
+
+def test_a_folder_that_is_moved_away_takes_its_files_along(tmp_path: Path) -> None:
+    clock = Clock()
+    arrivals = Arrivals(tmp_path, looks_like_image, settle_s=0.0, now=clock)
+    _write(tmp_path / "old/deep/a.jpg")
+    _write(tmp_path / "b.jpg")
+    arrivals.look()
+    assert _after(arrivals, clock, 0.0) + _after(arrivals, clock, 0.1) == ["b.jpg", "a.jpg"]
+    (tmp_path / "old").rename(tmp_path.parent / "elsewhere")
+    arrivals.see([tmp_path / "old"])
+    assert _gone(arrivals, clock, 0.1) == ["a.jpg"]
+
+
+def test_a_look_finds_what_no_event_told_of(tmp_path: Path) -> None:
+    clock = Clock()
+    arrivals = Arrivals(tmp_path, looks_like_image, settle_s=0.0, now=clock)
+    picture = _write(tmp_path / "a.jpg")
+    arrivals.look()
+    assert _after(arrivals, clock, 0.0) + _after(arrivals, clock, 0.1) == ["a.jpg"]
+    picture.unlink()
+    arrivals.look()
+    assert _gone(arrivals, clock, 0.1) == ["a.jpg"]
+
+
 def test_a_folder_that_is_moved_in_brings_all_its_files(tmp_path: Path) -> None:
     clock = Clock()
-    arrivals = Arrivals(tmp_path, settle_s=0.0, now=clock)
+    arrivals = Arrivals(tmp_path, looks_like_image, settle_s=0.0, now=clock)
     _write(tmp_path / "new/deep/a.jpg")
     arrivals.see([tmp_path / "new"])
     arrivals.complete()
