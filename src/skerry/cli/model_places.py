@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,8 @@ def name_of(file: str) -> str:
 def _remote(options: Options, reference: str) -> Remote:
     from skerry.models.references import remote_file
 
-    remote = remote_file(reference, hub=settings_of(options).models.hub)
+    # The variable that the hub's own tools read.
+    token = os.environ.get("HF_TOKEN", "")
+    remote = remote_file(reference, hub=settings_of(options).models.hub, token=token)
     assert remote is not None
     return remote

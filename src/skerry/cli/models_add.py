@@ -104,7 +104,8 @@ def add(
     Of images: .onnx, .safetensors, or .pth and .bin with torchvision's names.
     Of texts: a Hugging Face folder of BERT, RoBERTa, DistilBERT and their kin
     (a plain BERT may lack its config.json).
-    Of language: a .gguf file, an https:// address, or hf:OWNER/NAME/FILE.
+    Of language: a .gguf file, an https:// address, or hf:OWNER/NAME/FILE
+    (HF_TOKEN opens those with terms to accept).
 
     Pickles are read once, by a reader that runs nothing of them.
     """

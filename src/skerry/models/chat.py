@@ -60,7 +60,7 @@ def fetch_in(
     remote: Remote, folder: Path, *, name: str, downloads: Path, progress: ProgressSink
 ) -> ChatManifest:
     """Fetch a file that a user named; SourceUnreachable, ChecksumMismatch, ModelInvalid."""
-    fetched = fetch_unlisted(remote.url, into=downloads, progress=progress)
+    fetched = fetch_unlisted(remote.url, into=downloads, progress=progress, token=remote.token)
     progress(Progress("install"))
     fetched.rename(folder / FILE_NAME)
     card = f"Added from {remote.url.partition('?')[0]}."

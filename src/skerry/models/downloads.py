@@ -35,18 +35,19 @@ def fetch_url(url: str, *, into: Path, sha256: str, progress: ProgressSink) -> P
     return part
 
 
-def fetch_unlisted(url: str, *, into: Path, progress: ProgressSink) -> Path:
+def fetch_unlisted(url: str, *, into: Path, progress: ProgressSink, token: str = "") -> Path:
     """Fetch a `url` whose digest is known to nobody before; its path in `into`.
 
     What broke off is continued only while the server vouches, by its ETag, for the same file.
-    A digest that a hub announces is checked. Raises SourceUnreachable, ChecksumMismatch.
+    A digest that a hub announces is checked; `token` is shown to the host of `url` alone.
+    Raises SourceUnreachable, ChecksumMismatch.
     """
     _require_https(httpx.URL(url))
     stem = hashlib.sha256(url.encode()).hexdigest()[:32]
     part, tag = into / f"{stem}.part", into / f"{stem}.etag"
     if not tag.exists():
         part.unlink(missing_ok=True)
-    announced = _fetch(url, part, tag=tag, progress=progress)
+    announced = _fetch(url, part, tag=tag, progress=progress, token=token)
     progress(Progress("check"))
     tag.unlink(missing_ok=True)
     if announced:
@@ -54,12 +55,14 @@ def fetch_unlisted(url: str, *, into: Path, progress: ProgressSink) -> Path:
     return part
 
 
-def _fetch(url: str, part: Path, *, tag: Path | None, progress: ProgressSink) -> str:
+def _fetch(
+    url: str, part: Path, *, tag: Path | None, progress: ProgressSink, token: str = ""
+) -> str:
     """Fetch into `part` in a few attempts; the digest the server announced, or nothing."""
     for attempt in range(1, ATTEMPTS + 1):
         progress(Progress("fetch"))
         try:
-            return _continue(url, part, tag=tag, progress=progress)
+            return _continue(url, part, tag=tag, progress=progress, token=token)
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             if attempt == ATTEMPTS:
@@ -76,14 +79,17 @@ def check_sha256(path: Path, expected: str, *, what: str) -> None:
         raise ChecksumMismatch(f"{what} has sha256 {found}, not {expected} as the catalogue says.")
 
 
-def _continue(url: str, part: Path, *, tag: Path | None, progress: ProgressSink) -> str:
+def _continue(url: str, part: Path, *, tag: Path | None, progress: ProgressSink, token: str) -> str:
     have = part.stat().st_size if part.exists() else 0
     # A compressed answer could not be continued at a byte of the file.
-    headers = {"accept-encoding": "identity"} | ({"range": f"bytes={have}-"} if have else {})
-    if have and tag is not None:
-        if not tag.exists():
-            have, headers = 0, {"accept-encoding": "identity"}
-        else:
+    headers = {"accept-encoding": "identity"}
+    if token:
+        headers["authorization"] = f"Bearer {token}"  # httpx drops it when led to another host
+    if have and tag is not None and not tag.exists():
+        have = 0
+    if have:
+        headers["range"] = f"bytes={have}-"
+        if tag is not None:
             headers["if-range"] = tag.read_text()
     client = httpx.Client(follow_redirects=True, timeout=TIMEOUT_S)
     with client, client.stream("GET", url, headers=headers) as response:
@@ -91,6 +97,11 @@ def _continue(url: str, part: Path, *, tag: Path | None, progress: ProgressSink)
         announced = _announced(response)
         if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             return announced  # nothing is left to fetch; the digest decides
+        if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise SourceUnreachable(
+                f"{url} answered {response.status_code}: it is not for everybody.",
+                remedy="Accept the model's terms on its page, and set HF_TOKEN to your token.",
+            )
         if not response.is_success:
             raise SourceUnreachable(f"{url} answered {response.status_code}.", remedy=REMEDY)
         if tag is not None:

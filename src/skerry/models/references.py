@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
 
@@ -19,10 +19,11 @@ MAIN = "main"
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A file to be fetched."""
+    """A file to be fetched; `token` opens what a hub gives only to those who accepted its terms."""
 
     url: str
     source: Source
+    token: str = field(default="", repr=False)
 
     @property
     def file_name(self) -> str:
@@ -30,10 +31,10 @@ class Remote:
         return PurePosixPath(unquote(urlsplit(self.url).path)).name
 
 
-def remote_file(reference: str, *, hub: str) -> Remote | None:
+def remote_file(reference: str, *, hub: str, token: str = "") -> Remote | None:
     """The file behind `https://…` or `hf:OWNER/NAME/FILE[@REVISION]`; None for a path.
 
-    BadRequest for a reference to a hub that names no file.
+    `token` is for the hub alone. BadRequest for a reference to a hub that names no file.
     """
     if reference.startswith(("https://", "http://")):
         return Remote(reference, Source(kind="url", location=reference))
@@ -51,4 +52,5 @@ def remote_file(reference: str, *, hub: str) -> Remote | None:
         f"{hub.rstrip('/')}/{repository}/resolve/{quote(revision, safe='')}/{quote(match['file'])}"
     )
     member = f"{match['file']}@{revision}"
-    return Remote(url, Source(kind="huggingface", location=repository, member=member))
+    source = Source(kind="huggingface", location=repository, member=member)
+    return Remote(url, source, token)

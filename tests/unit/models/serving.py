@@ -27,7 +27,10 @@ MEMBER = "tiny_skerry_weights/models/tiny.safetensors"
 
 
 class Files:
-    """Serves `data` at any path, honouring Range; `stall_at` holds an answer until released."""
+    """Serves `data` at any path, honouring Range; `stall_at` holds an answer until released.
+
+    With `token` only to those who show it.
+    """
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -37,6 +40,7 @@ class Files:
         self.stall_at: int | None = None
         self.stop_at: int | None = None
         self.status = 200
+        self.token = ""
         self.ignore_range = False
         self.stalled = threading.Event()
         self.released = threading.Event()
@@ -47,6 +51,9 @@ class Files:
         asked = handler.headers.get("range")
         self.ranges.append(asked)
         self.conditions.append(handler.headers.get("if-range"))
+        if self.token and handler.headers.get("authorization") != f"Bearer {self.token}":
+            handler.send_error(401)
+            return
         if self.status != 200:
             handler.send_error(self.status)
             return

@@ -187,3 +187,22 @@ def test_a_digest_the_hub_announces_is_checked(tmp_path: Path) -> None:
         with pytest.raises(ChecksumMismatch):
             fetch_unlisted(files.url, into=tmp_path, progress=ignore_progress)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gated_file_opens_with_the_hubs_token_which_goes_nowhere_else(tmp_path: Path) -> None:
+    with serve(DATA) as files:
+        files.token = "secret"
+        hub = files.url.rpartition("/")[0]
+        reference = "hf:some-one/gated/m.gguf"
+        shut = remote_file(reference, hub=hub)
+        assert shut is not None
+        with pytest.raises(SourceUnreachable, match="401") as refused:
+            store_of(tmp_path / "models").add_chat(shut, name="mine")
+        assert "HF_TOKEN" in refused.value.remedy
+        open_one = remote_file(reference, hub=hub, token="secret")
+        assert open_one is not None
+        assert "secret" not in repr(open_one)
+        assert store_of(tmp_path / "models").add_chat(open_one, name="mine")
+    plain = remote_file("https://elsewhere.example/m.gguf", hub=hub, token="secret")
+    assert plain is not None
+    assert plain.token == ""
