@@ -63,6 +63,15 @@ class DocumentsFound(msgspec.Struct, frozen=True):
     facets: dict[str, list[Facet]]
 
 
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The best chunks, best first, and what each search brought by itself: cosines and BM25."""
+
+    hits: list[Hit]
+    meaning: Ranked
+    words: Ranked
+
+
 class DocumentSearch:
     """The flow of `POST /api/search`."""
 
@@ -99,18 +108,32 @@ class DocumentSearch:
             hits = await asyncio.to_thread(_with_highlights, page, dict(ranked), terms)
         return DocumentsFound(hits, facets)
 
+    async def evidence(self, order: SearchOrder, *, deadline: float, stages: Stages) -> Evidence:
+        """The best chunks of a hybrid search, whatever the order's mode; raises as `search`."""
+        if self._index.space is None:
+            return Evidence([], [], [])
+        meaning, words = await self._both(order, CANDIDATES, deadline=deadline, stages=stages)
+        ranked = _fused(meaning, words)
+        with stages.measure("metadata"):
+            page = self._page(order, ranked)
+        scores = dict(ranked)
+        return Evidence([Hit(chunk, scores[chunk.id], []) for chunk in page], meaning, words)
+
     async def _candidates(self, order: SearchOrder, *, deadline: float, stages: Stages) -> Ranked:
         count = min(MAX_CANDIDATES, max(CANDIDATES, 2 * (order.offset + order.limit)))
         if order.mode == "keyword":
             return await self._by_words(order, count, stages=stages)
         if order.mode == "dense":
             return await self._by_meaning(order, count, deadline=deadline, stages=stages)
-        both = await asyncio.gather(
+        return _fused(*await self._both(order, count, deadline=deadline, stages=stages))
+
+    async def _both(
+        self, order: SearchOrder, count: int, *, deadline: float, stages: Stages
+    ) -> tuple[Ranked, Ranked]:
+        return await asyncio.gather(
             self._by_meaning(order, count, deadline=deadline, stages=stages),
             self._by_words(order, count, stages=stages),
         )
-        fused = min_max(both, WEIGHTS)
-        return sorted(fused.items(), key=lambda pair: (-pair[1], pair[0]))
 
     async def _by_meaning(
         self, order: SearchOrder, count: int, *, deadline: float, stages: Stages
@@ -144,6 +167,11 @@ class DocumentSearch:
         for chunk in self._table.found(wanted):
             best.setdefault(chunk.document, chunk)
         return list(best.values())[order.offset : end]
+
+
+def _fused(meaning: Ranked, words: Ranked) -> Ranked:
+    fused = min_max((meaning, words), WEIGHTS)
+    return sorted(fused.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def _with_highlights(

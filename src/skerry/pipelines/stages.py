@@ -6,6 +6,7 @@ import time
 
 ORDER = (
     "cache", "decode", "tokenize", "queue", "inference", "store", "search", "keywords", "metadata",
+    "rank", "generate",
 )  # fmt: skip
 
 
