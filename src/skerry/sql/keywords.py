@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+import msgspec
 
 from skerry.errors import BadRequest
 from skerry.filters import Filter
@@ -32,10 +35,7 @@ class KeywordIndex:
         A chunk is found by any of the terms; one that is given twice counts twice. The filter is
         over documents: BadRequest as `document_clause`, and for more than MAX_TERMS terms.
         """
-        if len(terms) > MAX_TERMS:
-            raise BadRequest(
-                f"The query has more than {MAX_TERMS} words.", remedy="Ask with fewer words."
-            )
+        _check_count(terms)
         if not terms:
             return []
         query = " OR ".join(_quoted(term) for term in terms)
@@ -50,10 +50,36 @@ class KeywordIndex:
             )
         return [(int(chunk_id), float(score)) for chunk_id, score in rows]
 
+    async def rarities(self, terms: Sequence[str]) -> dict[str, float]:
+        """The weight that BM25 gives each term: the fewer chunks have it, the more.
+
+        A term in no chunk has the greatest. BadRequest for more than MAX_TERMS terms.
+        """
+        _check_count(terms)
+        quoted = {_quoted(term): term for term in terms}
+        rows = await self._db.query(COUNTED, (msgspec.json.encode(list(quoted)).decode(),))
+        return {
+            quoted[str(term)]: math.log(1 + max(0, chunks - found + 0.5) / (found + 0.5))
+            for term, found, chunks in rows
+        }
+
 
 # bm25() is smaller the better a match is.
 FOUND = "SELECT rowid, -bm25(chunk_terms) AS score FROM chunk_terms WHERE chunk_terms MATCH ?"
 BEST = "ORDER BY score DESC, rowid LIMIT ?"
+# The greatest id stands for the number of chunks, which would have to be counted.
+COUNTED = (
+    "SELECT value, "
+    "(SELECT count(*) FROM chunk_terms WHERE chunk_terms MATCH value), "
+    "(SELECT coalesce(max(id), 0) FROM chunks) FROM json_each(?)"
+)
+
+
+def _check_count(terms: Sequence[str]) -> None:
+    if len(terms) > MAX_TERMS:
+        raise BadRequest(
+            f"The query has more than {MAX_TERMS} words.", remedy="Ask with fewer words."
+        )
 
 
 def _quoted(term: str) -> str:

@@ -103,3 +103,20 @@ async def test_terms_survive_a_restart(db, keywords):
     again = SqliteDatabase(db.path)
     assert await KeywordIndex(again).search(["fox"], limit=3) == before
     await again.close()
+
+
+async def test_a_term_weighs_more_the_fewer_chunks_have_it(db, keywords):
+    await fill(db)
+    found = await keywords.rarities(["red", "dog", "cat", "none", 'quo"ted'])
+    assert found == pytest.approx(
+        {
+            "red": math.log(1 + 5.5 / 2.5),
+            "dog": math.log(1 + 5.5 / 2.5),
+            "cat": math.log(1 + 6.5 / 1.5),
+            "none": math.log(1 + 7.5 / 0.5),
+            'quo"ted': math.log(1 + 7.5 / 0.5),
+        }
+    )
+    assert await keywords.rarities([]) == {}
+    with pytest.raises(BadRequest, match="1000"):
+        await keywords.rarities([str(n) for n in range(MAX_TERMS + 1)])
