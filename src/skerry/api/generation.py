@@ -8,9 +8,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from skerry.api.contract import Exchange
-from skerry.errors import DeadlineExceeded
 from skerry.generation.base import Event, Finished, GenerationRequest, TokenLogprob
 from skerry.generation.slots import Slots
+from skerry.pipelines.timed_events import timed_events
 
 
 @dataclass(slots=True)
@@ -92,26 +92,13 @@ async def events_of(
         await asyncio.gather(*pumps, return_exceptions=True)
 
 
-async def _events(
+def _events(
     slots: Slots, request: GenerationRequest, exchange: Exchange
 ) -> AsyncGenerator[Event, None]:
-    loop, settings = asyncio.get_running_loop(), exchange.node.settings
-    deadline = loop.time() + settings.limits.deadline_s
-    end = deadline + settings.generation.deadline_s
-    async with aclosing(slots.generate(request, deadline=deadline)) as events:
-        while True:
-            try:
-                async with asyncio.timeout_at(end):
-                    event = await anext(events)
-            except TimeoutError:
-                raise _too_slow(settings.generation.deadline_s) from None
-            yield event
-            if isinstance(event, Finished):
-                return
-
-
-def _too_slow(seconds: float) -> DeadlineExceeded:
-    return DeadlineExceeded(
-        f"The answer was not finished within {seconds:g} s.",
-        remedy="Ask for fewer tokens, or raise generation.deadline_s.",
+    settings = exchange.node.settings
+    return timed_events(
+        slots,
+        request,
+        wait_s=settings.limits.deadline_s,
+        write_s=settings.generation.deadline_s,
     )
