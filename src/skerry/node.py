@@ -33,6 +33,7 @@ from skerry.models.manifest import AnyModel
 from skerry.pipelines.budget import MemoryBudget
 from skerry.pipelines.chunk_feed import ChunkIndexFeed
 from skerry.pipelines.document_index import DocumentIndex
+from skerry.pipelines.document_reindex import DocumentReindexer
 from skerry.pipelines.document_search import DocumentSearch
 from skerry.pipelines.documents import DocumentLibrary
 from skerry.pipelines.fetching import Fetcher
@@ -142,6 +143,10 @@ class Node:
         """Start a rebuild of the active index."""
         return await self._reindexer.rebuild()
 
+    async def use_embedding(self, name: str) -> Job:
+        """Start to move the documents to another embedding model."""
+        return await self._document_reindexer.use(name)
+
     async def optimize_index(self) -> Job:
         """Start an optimisation of the active index."""
         return await self._reindexer.optimize()
@@ -218,8 +223,9 @@ class Node:
         self._stack.push_async_callback(self.texts.close)
 
     def _wire_documents(self, threads: ThreadPoolExecutor) -> None:
+        spaces = SpaceTable(self._db, "chunk")
         self._document_index = DocumentIndex(
-            SpaceTable(self._db, "chunk"),
+            spaces,
             make_index=self._make_chunk_index,
             default_model=self.settings.models.embedding,
         )
@@ -228,6 +234,9 @@ class Node:
             self._db, self.texts, self._document_index, threads=threads
         )
         self._stack.push_async_callback(self.documents.close)
+        self._document_reindexer = DocumentReindexer(
+            self._db, spaces, self.documents, self.texts, self.jobs
+        )
         self.document_search = DocumentSearch(
             self.documents.table, KeywordIndex(self._db), self.texts, self._document_index
         )

@@ -36,12 +36,15 @@ def status(options: Options) -> None:
 
 
 @index.command()
+@click.option(
+    "--model", metavar="NAME", help="Embed all documents by this model, then search by it."
+)
 @node_options
 @click.pass_obj
-def rebuild(options: Options) -> int:
+def rebuild(options: Options, model: str | None) -> int:
     """Build the index anew from the rows; searches go on meanwhile."""
     with open_client(options) as node:
-        return follow(node, node.index.rebuild(), json=options.json)
+        return follow(node, node.index.rebuild(model=model), json=options.json)
 
 
 @index.command()

@@ -194,9 +194,11 @@ class Index:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def rebuild(self) -> answers.Job:
-        """Build it anew from the rows while searches go on."""
-        return self._transport.call("POST", "/api/index/rebuild", type=answers.JobAnswer).job
+    def rebuild(self, *, model: str | None = None) -> answers.Job:
+        """Build it anew from the rows while searches go on; with `model`, documents by that."""
+        query = {"model": model} if model else {}
+        answer = self._transport.send("POST", "/api/index/rebuild", query=query)
+        return self._transport.decode(answer, answers.JobAnswer).job
 
     def optimize(self) -> answers.Job:
         """Build its graph for what was added since."""

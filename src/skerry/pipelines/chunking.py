@@ -92,12 +92,12 @@ def cut(source: Source, tokens: Tokens) -> list[Cut]:
 
 def _cut(document: NewDocument, place: Chunk) -> Cut:
     body = document.text[place.start : place.end]
-    whole = _context(document, place, body) + body
+    whole = in_context(body, title=document.title, heading=place.heading)
     return Cut(place, whole, [word.term for word in words(whole)])
 
 
-def _context(document: NewDocument, place: Chunk, body: str) -> str:
-    """Title and heading above a chunk that does not begin with them: what it is about."""
-    lines = dict.fromkeys(line for line in (document.title, place.heading) if line)
+def in_context(body: str, *, title: str | None, heading: str) -> str:
+    """A chunk under the title and heading that it does not show itself: what it is about."""
+    lines = dict.fromkeys(line for line in (title, heading) if line)
     missing = [line for line in lines if line not in body]
-    return "".join(f"{line}\n" for line in missing)[:CONTEXT_CHARACTERS]
+    return "".join(f"{line}\n" for line in missing)[:CONTEXT_CHARACTERS] + body

@@ -67,6 +67,18 @@ class DocumentIndex:
                 remedy=f"Run 'skerry index rebuild --model {embedder.info.model}'.",
             )
 
+    async def fill(self, space: Space, *, head: int) -> Index:
+        """Another space's index, filled up to `head` while the present one is searched."""
+        successor = self._make_index(space)
+        await self.switch.fill(successor, head=head)
+        return successor
+
+    def change_to(self, space: Space, successor: Index) -> Index | None:
+        """Search `space` from now on; gives back the index before it, to be retired."""
+        # No await between these two: space and index change in one step for every request.
+        old, self._active = self.switch.use(successor), space
+        return old
+
     async def _serve(self, space: Space) -> None:
         index = self._make_index(space)
         await index.open()

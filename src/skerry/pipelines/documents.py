@@ -11,6 +11,7 @@ from skerry.media.readers.base import ReadDocument
 from skerry.media.readers.reader import DocumentReader
 from skerry.pipelines.chunking import Source, embedded_chunks
 from skerry.pipelines.document_index import DocumentIndex
+from skerry.pipelines.gate import Gate
 from skerry.pipelines.stages import Stages
 from skerry.pipelines.texts import TextModels
 from skerry.sql.base import Database
@@ -35,6 +36,8 @@ class DocumentLibrary:
     ) -> None:
         self.table = DocumentTable(db)
         self.index = index
+        self.gate = Gate()
+        """Closed while the node changes to another embedding model."""
         self._db = db
         self._texts = texts
         self._threads = threads
@@ -56,15 +59,15 @@ class DocumentLibrary:
         What is stored already costs a lookup; a new text under a known id replaces the old one.
         Raises what embedding raises (then none of these is stored), SpaceMismatch, Overloaded.
         """
-        stored: list[Stored] = []
-        waiting = list(sources)
+        stored: dict[int, Stored] = {}
+        waiting = dict(enumerate(sources))
         while waiting:
-            outcomes = await self._put(waiting, deadline=deadline, stages=stages)
-            stale = {one.id for one in outcomes if one.outcome == "stale"}
-            stored += [one for one in outcomes if one.outcome != "stale"]
+            async with self.gate.passing():
+                outcomes = await self._put(list(waiting.values()), deadline=deadline, stages=stages)
+            stored |= zip(waiting, outcomes, strict=True)
             # Somebody else changed their text between our look and our write.
-            waiting = [source for source in waiting if source.document.id in stale]
-        return stored
+            waiting = {at: sources[at] for at in waiting if stored[at].outcome == "stale"}
+        return [stored[at] for at in range(len(sources))]
 
     async def get(self, id: str) -> DocumentRow:
         """The document with its text; DocumentNotFound."""

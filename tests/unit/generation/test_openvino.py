@@ -220,7 +220,7 @@ async def test_a_killed_worker_fails_what_it_did_and_the_next_request_starts_it(
 
 
 async def test_the_worker_gives_way_to_the_rest(generator: OpenVinoGenerator) -> None:
-    assert psutil.Process(generator.pid).nice() == 10
+    assert psutil.Process(generator.pid).nice() == min(19, os.nice(0) + 10)
 
 
 async def test_memory_stays_within_the_estimate(

@@ -99,7 +99,7 @@ async def test_cut_reads_the_beginning(embedder: Embedder) -> None:
 
 async def test_token_arrays_are_texts_too(embedder: Embedder) -> None:
     written = await embed(embedder, "the cat")
-    tokens = embedder._tokens.encode(["the cat"])[0]
+    tokens = embedder.tokens.encode(["the cat"])[0]
     for array in (tokens, tokens[1:-1]):
         given = await embed(embedder, array)
         np.testing.assert_allclose(given.vectors, written.vectors, atol=1e-6)

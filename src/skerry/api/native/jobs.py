@@ -33,6 +33,13 @@ class JobsAnswer(msgspec.Struct):
     jobs: list[JobJson]
 
 
+class RebuildQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """Query of `POST /api/index/rebuild`."""
+
+    model: str | None = None
+    """A text-embedding model: all documents are embedded by it, then searched by it."""
+
+
 def job_json(job: Job) -> JobJson:
     """The wire form of a job."""
     return JobJson(
@@ -58,8 +65,11 @@ async def cancel_job(exchange: Exchange) -> Answer:
 
 
 async def rebuild_index(exchange: Exchange) -> Answer:
-    """Build the index anew from the stored vectors while searches go on."""
-    return json_answer(JobAnswer(job_json(await exchange.node.rebuild_index())), status=202)
+    """Build the index anew from the stored vectors, or another one by another model's."""
+    query: RebuildQuery = exchange.query
+    node = exchange.node
+    job = await (node.use_embedding(query.model) if query.model else node.rebuild_index())
+    return json_answer(JobAnswer(job_json(job)), status=202)
 
 
 async def optimize_index(exchange: Exchange) -> Answer:
@@ -75,8 +85,8 @@ ROUTES = [
     Route("DELETE", "/api/jobs/{id}", "admin", cancel_job, "Cancel a job.",
           answers={200: JobAnswer}, errors=(404,)),
     Route("POST", "/api/index/rebuild", "admin", rebuild_index,
-          "Rebuild the vector index from the stored vectors.", answers={202: JobAnswer},
-          errors=(409,)),
+          "Rebuild the image index from its vectors, or move documents to another model.",
+          query=RebuildQuery, answers={202: JobAnswer}, errors=(404, 409)),
     Route("POST", "/api/index/optimize", "admin", optimize_index,
           "Optimise the vector index.", answers={202: JobAnswer}, errors=(409,)),
 ]  # fmt: skip
