@@ -130,6 +130,11 @@ class DocumentTable:
         )
         return int(rows[0][0])
 
+    async def count_chunks(self) -> int:
+        """Chunks of all documents; reads an index, not the texts."""
+        rows = await self._db.query("SELECT count(*) FROM chunks")
+        return int(rows[0][0])
+
     async def facets(
         self,
         field: str,
