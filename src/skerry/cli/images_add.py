@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -87,7 +87,7 @@ class ImageReport(Report[Outcome]):
     """What became of image files."""
 
     noun = "image"
-    statuses = {"created": "new", "exists": "stored before"}
+    statuses: ClassVar = {"created": "new", "exists": "stored before"}
     what_is_ignored = "no image by name or content"
     list_name = "files"
 

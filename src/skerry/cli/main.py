@@ -22,6 +22,8 @@ COMMANDS = {
     "demo": Lazy("skerry.cli.demo:demo", "Store a handful of free photos, to have a first look."),
     "recognize": Lazy("skerry.cli.recognize:recognize", "Say what images show and resemble."),
     "images": Lazy("skerry.cli.images:images", "Add, list, search, tag, remove and watch images."),
+    "docs": Lazy("skerry.cli.documents:docs", "Add, watch, list, show and remove documents."),
+    "search": Lazy("skerry.cli.search:search", "Find passages of the stored documents."),
     "chat": Lazy("skerry.cli.chat:chat", "Talk to the language model."),
     "classify": Lazy("skerry.cli.texts:classify", "Say what the texts of a file express."),
     "embed": Lazy("skerry.cli.texts:embed", "Turn the texts of a file into vectors."),
@@ -44,13 +46,15 @@ COMMANDS = {
         "skerry demo                     give it something to show",
         "skerry recognize photo.jpg      ask it what a photo shows",
         "skerry images add ~/Pictures    teach it your own",
+        "skerry docs add manuals/        give it something to read",
+        'skerry search "a few words"     and find it again',
     ),
 )
 @click.version_option(__version__, prog_name="skerry", message="%(prog)s %(version)s")
 @node_options
 @click.pass_context
 def root(ctx: click.Context) -> None:
-    """An edge AI node: recognises images, reads and writes text, offline."""
+    """An edge AI node: recognises images, finds documents, reads and writes text, offline."""
     ctx.ensure_object(Options)
     if os.environ.get("NO_COLOR"):
         ctx.color = False

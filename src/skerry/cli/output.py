@@ -58,6 +58,11 @@ def one_line(text: object) -> str:
     return "".join(c if c.isprintable() else "�" for c in spaced)
 
 
+def printable(text: str) -> str:
+    """`text` with its lines, but without the control characters that would steer a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
+
+
 def table(
     columns: Mapping[str, str], rows: Sequence[Sequence[object]], *, footer: str = ""
 ) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import time
 from datetime import datetime
+from typing import Any, NoReturn
 
 import click
 
@@ -54,3 +57,29 @@ def expiry(text: str) -> int:
     if moment <= time.time():
         raise click.BadParameter(f"'{text}' is past.")
     return moment
+
+
+def scalar(text: str) -> tuple[str, str | int | float | bool]:
+    """`NAME=VALUE`; a value that JSON reads as a number, a truth or a quoted text is that."""
+    name, value = tag(text)
+    try:
+        read = json.loads(value, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return name, value
+    is_scalar = isinstance(read, str | int) or (isinstance(read, float) and math.isfinite(read))
+    return name, read if is_scalar else value
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """An object, written as JSON."""
+    try:
+        read = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"This is no JSON: {error}.") from None
+    if not isinstance(read, dict):
+        raise click.BadParameter('This is no JSON object: write {"category": "manuals"}.')
+    return read
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

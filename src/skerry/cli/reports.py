@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from skerry.cli.output import count, note, one_line, print_json, say
 from skerry.errors import SkerryError
@@ -40,10 +40,10 @@ class Report(ABC, Generic[Kind]):
     The first status is that of a new one.
     """
 
-    noun: str
-    statuses: Mapping[str, str]
-    what_is_ignored: str
-    list_name: str
+    noun: ClassVar[str]
+    statuses: ClassVar[Mapping[str, str]]
+    what_is_ignored: ClassVar[str]
+    list_name: ClassVar[str]
 
     def __init__(self, ignored: Sequence[Path] = ()) -> None:
         self.outcomes: list[Kind] = []
