@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -13,6 +14,21 @@ from skerry.sql.base import Database, Transaction
 from skerry.sql.document_filters import document_clause
 
 MAX_TERMS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class TermCounts:
+    """How many chunks have each term, and about how many chunks there are."""
+
+    having: Mapping[str, int]
+    chunks: int
+
+    def weights(self) -> dict[str, float]:
+        """What BM25 gives a term for being rare; one that no chunk has weighs most."""
+        return {
+            term: math.log(1 + max(0, self.chunks - having + 0.5) / (having + 0.5))
+            for term, having in self.having.items()
+        }
 
 
 class KeywordIndex:
@@ -50,18 +66,13 @@ class KeywordIndex:
             )
         return [(int(chunk_id), float(score)) for chunk_id, score in rows]
 
-    async def rarities(self, terms: Sequence[str]) -> dict[str, float]:
-        """The weight that BM25 gives each term: the fewer chunks have it, the more.
-
-        A term in no chunk has the greatest. BadRequest for more than MAX_TERMS terms.
-        """
+    async def counts(self, terms: Sequence[str]) -> TermCounts:
+        """How many chunks have each term; BadRequest for more than MAX_TERMS terms."""
         _check_count(terms)
         quoted = {_quoted(term): term for term in terms}
         rows = await self._db.query(COUNTED, (msgspec.json.encode(list(quoted)).decode(),))
-        return {
-            quoted[str(term)]: math.log(1 + max(0, chunks - found + 0.5) / (found + 0.5))
-            for term, found, chunks in rows
-        }
+        chunks = int(rows[0][2]) if rows else 0
+        return TermCounts({quoted[str(term)]: int(having) for term, having, _ in rows}, chunks)
 
 
 # bm25() is smaller the better a match is.

@@ -107,16 +107,11 @@ async def test_terms_survive_a_restart(db, keywords):
 
 async def test_a_term_weighs_more_the_fewer_chunks_have_it(db, keywords):
     await fill(db)
-    found = await keywords.rarities(["red", "dog", "cat", "none", 'quo"ted'])
-    assert found == pytest.approx(
-        {
-            "red": math.log(1 + 5.5 / 2.5),
-            "dog": math.log(1 + 5.5 / 2.5),
-            "cat": math.log(1 + 6.5 / 1.5),
-            "none": math.log(1 + 7.5 / 0.5),
-            'quo"ted': math.log(1 + 7.5 / 0.5),
-        }
-    )
-    assert await keywords.rarities([]) == {}
+    counts = await keywords.counts(["red", "dog", "cat", "none", 'quo"ted'])
+    assert counts.having == {"red": 2, "dog": 2, "cat": 1, "none": 0, 'quo"ted': 0}
+    weights = counts.weights()
+    assert weights["red"] == pytest.approx(math.log(1 + 5.5 / 2.5))
+    assert weights["none"] == weights['quo"ted'] > weights["cat"] > weights["dog"]
+    assert (await keywords.counts([])).having == {}
     with pytest.raises(BadRequest, match="1000"):
-        await keywords.rarities([str(n) for n in range(MAX_TERMS + 1)])
+        await keywords.counts([str(n) for n in range(MAX_TERMS + 1)])
