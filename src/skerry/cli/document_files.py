@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from skerry.cli.folders import Candidate
+from skerry.cli.parameters import Scalar, spelled
 from skerry.errors import BadRequest, DocumentUnreadable, SkerryError
 
 Fields = dict[str, Any]
@@ -31,7 +32,7 @@ class Labels:
 
     category: str | None = None
     category_from_folder: bool = False
-    metadata: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
     prefix: str = ""
     timestamp_from_file: bool = False
 
@@ -194,7 +195,7 @@ def _csv_row(cells: Mapping[Any, Any], place: str) -> Row:
     # Anything else is for the node to read: it takes dates too.
     if stamp.lstrip("-").isdigit():
         fields["timestamp"] = int(stamp)
-    metadata = {name: cell for name, cell in given.items() if name not in COLUMNS}
+    metadata = {name: spelled(cell) for name, cell in given.items() if name not in COLUMNS}
     if metadata:
         fields["metadata"] = metadata
     return Row(place, fields)

@@ -11,7 +11,6 @@ from skerry.cli.document_files import Labels
 from skerry.cli.parameters import instant, json_object, scalar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Scalar = str | int | float | bool
 CLAUSES = ("must", "should", "must_not")
 
 

@@ -37,7 +37,9 @@ PATIENCE_S = 120.0
 @jobs_option
 @node_options
 @click.pass_obj
-def add(options: Options, paths: tuple[Path, ...], recursive: bool, jobs: int, **given: Any) -> int:
+def add(
+    options: Options, /, paths: tuple[Path, ...], recursive: bool, jobs: int, **given: Any
+) -> int:
     """Store files and folders as documents: .txt .md .html .pdf .docx, and rows of .jsonl .csv.
 
     The id is the path below the folder; a changed file replaces what was stored under it. A row

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import time
 from datetime import datetime
@@ -13,6 +12,9 @@ import click
 
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 SPAN = re.compile(r"(\d{1,6})\s*(min|h|d|w)")
+NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?")
+TRUTHS = {"true": True, "false": False}
+Scalar = str | int | float | bool
 SECONDS_IN = {"min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -59,15 +61,19 @@ def expiry(text: str) -> int:
     return moment
 
 
-def scalar(text: str) -> tuple[str, str | int | float | bool]:
-    """`NAME=VALUE`; a value that JSON reads as a number, a truth or a quoted text is that."""
+def scalar(text: str) -> tuple[str, Scalar]:
+    """`NAME=VALUE`, where the value is what `spelled` reads; in quotes it stays text."""
     name, value = tag(text)
-    try:
-        read = json.loads(value, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        return name, value
-    is_scalar = isinstance(read, str | int) or (isinstance(read, float) and math.isfinite(read))
-    return name, read if is_scalar else value
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        return name, value[1:-1]
+    return name, spelled(value)
+
+
+def spelled(text: str) -> Scalar:
+    """The number or truth value that is written as JSON writes it; 007 and 1e5 stay text."""
+    if NUMBER.fullmatch(text):
+        return float(text) if "." in text else int(text)
+    return TRUTHS.get(text, text)
 
 
 def json_object(text: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ FACETS_SHOWN = 8
 @filter_options
 @click.option(
     "--limit",
-    type=click.IntRange(1, 1000),
+    type=click.IntRange(1, 100),
     metavar="N",
     default=5,
     show_default=True,

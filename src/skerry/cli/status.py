@@ -11,7 +11,7 @@ from skerry.cli.options import Options, examples, node_options
 from skerry.cli.output import count, duration, one_line, print_json, say, size, style
 
 if TYPE_CHECKING:
-    from skerry.client.answers import RunningModel, Status
+    from skerry.client.answers import IndexStatus, RunningModel, Status
 
 COLOURS = {"ready": "green", "starting": "yellow", "failed": "red"}
 
@@ -42,7 +42,11 @@ def _draw(answer: Status, url: str) -> None:
     for model in answer.models:
         _fact("model", _model(model))
     _fact("images", f"{answer.images:,}")
-    _fact("index", _index(answer))
+    _fact("index", _index(answer.index))
+    documents = answer.documents
+    if documents.count:
+        held = f"{documents.count:,} in {count(documents.chunks, 'chunk')}"
+        _fact("docs", f"{held}; index {_index(documents.index)}")
     cache = answer.cache
     _fact("cache", f"{cache.type}, {cache.hit_rate:.0%} hits of {cache.hits + cache.misses:,}")
     _fact("traffic", _traffic(answer))
@@ -69,8 +73,7 @@ def _model(model: RunningModel) -> str:
     return f"{named}{where}, {model.state}, loaded in {model.load_ms:.0f} ms"
 
 
-def _index(answer: Status) -> str:
-    index = answer.index
+def _index(index: IndexStatus) -> str:
     behind = f", {index.lag:,} changes behind" if index.lag else ""
     progress = f", {index.progress:.0%}" if index.progress < 1 else ""
     return f"{index.state}{progress}, {count(index.points, 'point')}{behind}"
