@@ -123,7 +123,9 @@ def _parameters(operation: dict[str, Any]) -> Iterator[str]:
                 f"{key} {schema[key]}" for key in ("minimum", "maximum") if key in schema
             )
             default = schema.get("default")
-            name = "tag.NAME" if parameter["name"] == "tags" else parameter["name"]
+            name = parameter["name"]
+            for free in schema.get("patternProperties", ()):
+                name = free.removeprefix("^").replace("\\.", ".").replace(".+", "NAME")
             yield f"| `{name}` | {'–' if default is None else f'`{default}`'} | {bounds} |"
         yield ""
 

@@ -204,7 +204,7 @@ class Node:
         self._stack.push_async_callback(self._reindexer.close)
         self.board = StatusBoard(
             db=self._db, library=self.library, models=self.models, texts=self.texts,
-            index=self._index,
+            documents=self.documents, index=self._index,
             metrics=self.metrics, data=self.settings.data_folder, queue_limit=limits.queue,
         )  # fmt: skip
 

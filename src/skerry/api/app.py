@@ -18,12 +18,14 @@ from skerry.api.faults import clean, error_answer
 from skerry.api.intake import Intake
 from skerry.api.native import (
     classify,
+    documents,
     generate,
     images,
     jobs,
     keys,
     models,
     recognize,
+    search,
     status,
 )
 from skerry.api.openapi import openapi_route
@@ -37,6 +39,8 @@ def routes() -> list[Route]:
     spoken = [
         *recognize.ROUTES,
         *images.ROUTES,
+        *documents.ROUTES,
+        *search.ROUTES,
         *ops.ROUTES,
         *status.ROUTES,
         *jobs.ROUTES,
@@ -59,6 +63,7 @@ def make_app(node: Node) -> ASGIApp:
     intake = Intake(limit_bytes=node.settings.limits.max_held_bytes)
     endpoints = {path: Endpoint(node, group, intake=intake) for path, group in by_path.items()}
     exact = {path: endpoint for path, endpoint in endpoints.items() if "{" not in path}
+    open_ended = tuple(path.partition("{")[0] for path in endpoints if path.endswith(":path}"))
     table: list[BaseRoute] = [
         StarletteRoute(path, endpoint, methods=None)
         for path, endpoint in endpoints.items()
@@ -66,19 +71,26 @@ def make_app(node: Node) -> ASGIApp:
     ]
     # The bare router: each endpoint turns its own errors into answers.
     patterns = Router(routes=table, redirect_slashes=False, default=UnknownPath(node))
-    return HostCheck(Paths(exact, otherwise=patterns), node)
+    return HostCheck(Paths(exact, otherwise=patterns, open_ended=open_ended), node)
 
 
 class Paths:
     """Finds the endpoint: most paths have no parameters, and are looked up, not matched."""
 
-    def __init__(self, exact: Mapping[str, Endpoint], *, otherwise: ASGIApp) -> None:
+    def __init__(
+        self, exact: Mapping[str, Endpoint], *, otherwise: ASGIApp, open_ended: tuple[str, ...]
+    ) -> None:
         self._exact = exact
         self._otherwise = otherwise
+        # A name of the user's own may spell such a path: a document with the id "delete".
+        self._shared = {path for path in exact if path.startswith(open_ended)}
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass the request on."""
-        app = self._exact.get(scope.get("path", ""), self._otherwise)
+        path = scope.get("path", "")
+        app = self._exact.get(path, self._otherwise)
+        if path in self._shared and scope.get("method") not in self._exact[path].methods:
+            app = self._otherwise
         return app(scope, receive, send)
 
 

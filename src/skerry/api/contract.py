@@ -17,7 +17,7 @@ from skerry.node import Node
 from skerry.pipelines.stages import Stages
 
 Access = Literal["public", "read", "infer", "write", "admin"]
-BodyForm = Literal["image", "images", "json"]
+BodyForm = Literal["image", "images", "documents", "json"]
 Dialect = Literal["native", "openai", "tei"]
 
 
@@ -115,7 +115,9 @@ class Route:
     summary: str
     query: type[msgspec.Struct] = NoQuery
     free_query: str = ""
-    """Prefix of query parameters of any name, such as `tag.`; they land in the Struct's `tags`."""
+    """Prefix of query parameters of any name, such as `tag.`."""
+    free_field: str = "tags"
+    """Where in the query Struct they land."""
     body: BodyForm | None = None
     body_type: type[msgspec.Struct] | None = None
     answers: Mapping[int, Any] = field(default_factory=dict)

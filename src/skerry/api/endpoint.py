@@ -45,6 +45,7 @@ class Endpoint:
         self._routes = {route.method: route for route in routes}
         if "GET" in self._routes:
             self._routes.setdefault("HEAD", self._routes["GET"])
+        self.methods = frozenset(self._routes)
         self._label = routes[0].path
         self._errors_as = routes[0].errors_as
         self._traffic = node.traffic
@@ -162,11 +163,12 @@ def parse_query(raw: bytes, route: Route) -> msgspec.Struct:
         raise BadRequest("The query string is not valid UTF-8.") from None
     for name, value in pairs:
         if route.free_query and name.startswith(route.free_query):
-            tags = values.setdefault("tags", {})
-            assert isinstance(tags, dict)
-            _set_once(tags, name.removeprefix(route.free_query), value)
-        elif name == "tags" and route.free_query:
-            raise UnknownField("Unknown query parameter 'tags'.", remedy="Write tag.NAME=value.")
+            free = values.setdefault(route.free_field, {})
+            assert isinstance(free, dict)
+            _set_once(free, name.removeprefix(route.free_query), value)
+        elif name == route.free_field and route.free_query:
+            remedy = f"Write {route.free_query}NAME=value."
+            raise UnknownField(f"Unknown query parameter '{name}'.", remedy=remedy)
         else:
             _set_once(values, name, value)
     return _convert(values, route)
@@ -182,7 +184,8 @@ def _convert(values: dict[str, object], route: Route) -> msgspec.Struct:
     known = route.query.__struct_encode_fields__
     for name in values:
         if name not in known:
-            told = ", ".join(k for k in known if k != "tags") or "none"
+            hidden = route.free_field if route.free_query else ""
+            told = ", ".join(k for k in known if k != hidden) or "none"
             raise UnknownField(
                 f"Unknown query parameter '{clean(name)[:80]}'.", remedy=f"Known here: {told}."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -40,6 +41,19 @@ FILE_FORM = {
         "file": {"type": "array", "items": BINARY, "minItems": 1},
         "uploaded_by": {"type": "string"},
         "tags": {"type": "string", "description": "A JSON object."},
+    },
+    "required": ["file"],
+    "additionalProperties": False,
+}
+DOCUMENT_FORM = {
+    "type": "object",
+    "properties": {
+        "file": {"type": "array", "items": BINARY, "minItems": 1},
+        "id": {"type": "string", "description": "Of a single file; else its name."},
+        "title": {"type": "string", "description": "Of a single file; else what it states."},
+        "category": {"type": "string"},
+        "timestamp": {"type": "string", "description": "Unix seconds or RFC 3339."},
+        "metadata": {"type": "string", "description": "A JSON object."},
     },
     "required": ["file"],
     "additionalProperties": False,
@@ -149,13 +163,13 @@ def _query_parameters(route: Route, components: dict[str, Any]) -> list[dict[str
     properties = components[route.query.__name__].get("properties", {})
     parameters = []
     for name, schema in properties.items():
-        if name == "tags" and route.free_query:
+        if name == route.free_field and route.free_query:
             continue
         parameters.append({"name": name, "in": "query", "required": False, "schema": schema})
     if route.free_query:
         parameters.append(
             {
-                "name": "tags",
+                "name": route.free_field,
                 "in": "query",
                 "required": False,
                 "style": "form",
@@ -163,7 +177,7 @@ def _query_parameters(route: Route, components: dict[str, Any]) -> list[dict[str
                 "description": f"Any number of {route.free_query}NAME=value.",
                 "schema": {
                     "type": "object",
-                    "patternProperties": {"^tag\\..+": {"type": "string"}},
+                    "patternProperties": {f"^{re.escape(route.free_query)}.+": {"type": "string"}},
                     "additionalProperties": False,
                 },
             }
@@ -179,6 +193,16 @@ def _content(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
             "multipart/form-data": {"schema": ONE_FILE},
             "image/*": {"schema": BINARY},
             "application/json": {"schema": BASE64},
+        }
+    if route.body == "documents":
+        document = schemas[route.body_type]
+        return {
+            "application/json": {
+                "schema": {"anyOf": [document, {"type": "array", "items": document}]}
+            },
+            "application/x-ndjson": {"schema": BINARY},
+            "text/csv": {"schema": BINARY},
+            "multipart/form-data": {"schema": DOCUMENT_FORM},
         }
     if route.body_type is not None:
         return {

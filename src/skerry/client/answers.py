@@ -155,6 +155,14 @@ class IndexStatus(msgspec.Struct):
     progress: float = 1.0
 
 
+class DocumentStatus(msgspec.Struct):
+    """Documents stored, and their index."""
+
+    count: int = 0
+    chunks: int = 0
+    index: IndexStatus = msgspec.field(default_factory=IndexStatus)
+
+
 class CacheStatus(msgspec.Struct):
     """The feature cache since the node's start."""
 
@@ -207,6 +215,7 @@ class Status(msgspec.Struct):
     models: list[RunningModel] = []
     images: int = 0
     index: IndexStatus = msgspec.field(default_factory=IndexStatus)
+    documents: DocumentStatus = msgspec.field(default_factory=DocumentStatus)
     cache: CacheStatus = msgspec.field(default_factory=CacheStatus)
     traffic: Traffic = msgspec.field(default_factory=Traffic)
     engine: EngineStatus = msgspec.field(default_factory=EngineStatus)

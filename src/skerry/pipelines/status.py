@@ -12,6 +12,7 @@ from skerry.errors import SkerryError
 from skerry.index.base import ActiveIndex, IndexState
 from skerry.inference.base import EngineInfo
 from skerry.metrics import Metrics
+from skerry.pipelines.documents import DocumentLibrary
 from skerry.pipelines.features import RESULTS
 from skerry.pipelines.images import ImageLibrary
 from skerry.pipelines.served import ServedModels
@@ -79,6 +80,15 @@ class GenerationStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentStatus:
+    """Documents stored, and their index; `space` is empty before the first one."""
+
+    count: int
+    chunks: int
+    index: IndexState
+
+
+@dataclass(frozen=True, slots=True)
 class DataStatus:
     """Where the data lies, and what room is left."""
 
@@ -113,6 +123,7 @@ class StatusBoard:
         library: ImageLibrary,
         models: ServedModels,
         texts: TextModels,
+        documents: DocumentLibrary,
         index: ActiveIndex,
         metrics: Metrics,
         data: Path,
@@ -124,6 +135,7 @@ class StatusBoard:
         self._library = library
         self._models = models
         self._texts = texts
+        self._documents = documents
         self._index = index
         self._metrics = metrics
         self._data = data
@@ -139,8 +151,9 @@ class StatusBoard:
         return {
             "database": self._database(),
             "models": self._default_model(),
-            "index": self._index_part(),
+            "index": _index_part(self._index.state()),
             "texts": self._text_models(),
+            "documents": self._documents_part(),
         }
 
     def ready(self) -> bool:
@@ -150,6 +163,11 @@ class StatusBoard:
     async def images(self) -> int:
         """Images stored."""
         return await self._library.table.count()
+
+    async def documents(self) -> DocumentStatus:
+        """Documents stored, and their index."""
+        table, state = self._documents.table, self._documents.index.switch.state()
+        return DocumentStatus(await table.count(), await table.count_chunks(), state)
 
     def index(self) -> IndexState:
         """The active index."""
@@ -244,14 +262,12 @@ class StatusBoard:
             )
         return told
 
-    def _index_part(self) -> PartState:
-        state = self._index.state()
-        if state.state in ("ready", "rebuilding"):
-            # While a successor is built, the present one serves.
-            return PartState("ready")
-        if state.state == "failed":
-            return PartState("failed", state.message)
-        return PartState("starting", f"{state.state} {state.progress:.0%}, {state.lag} behind")
+    def _documents_part(self) -> PartState:
+        index = self._documents.index
+        if index.space is None:
+            # It is made with the first document; or the stored ones' index is not open yet.
+            return PartState("ready", required=False)
+        return replace(_index_part(index.switch.state()), required=False)
 
     def _model(self, name: str) -> ModelStatus:
         served = next(m for m in self._models.all() if m.name == name)
@@ -278,3 +294,12 @@ class StatusBoard:
     def _mean(self, name: str, model: str) -> float:
         count = self._sample(f"{name}_count", model)
         return self._sample(f"{name}_sum", model) / count if count else 0.0
+
+
+def _index_part(state: IndexState) -> PartState:
+    if state.state in ("ready", "rebuilding"):
+        # While a successor is built, the present one serves.
+        return PartState("ready")
+    if state.state == "failed":
+        return PartState("failed", state.message)
+    return PartState("starting", f"{state.state} {state.progress:.0%}, {state.lag} behind")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from datetime import datetime
 
 from skerry.api.bodies import (
     FilePart,
@@ -19,6 +17,7 @@ from skerry.api.bodies import (
 from skerry.api.contract import Answer, Exchange, FileAnswer, Route, json_answer
 from skerry.api.native.idempotency import once
 from skerry.api.native.recognize import similar_json
+from skerry.api.native.times import unix_seconds
 from skerry.api.native.uploads import (
     check_names,
     check_tags,
@@ -45,8 +44,6 @@ from skerry.index.images import image_filter
 from skerry.sql.images import ImageFilters
 from skerry.vectors.base import Filter, Range
 
-UNIX_SECONDS = re.compile(r"-?[0-9]{1,15}")
-FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
 CACHEABLE = "private, max-age=31536000, immutable"
 
 
@@ -192,27 +189,6 @@ def to_filter(wanted: SearchFilter | None) -> Filter | None:
     return image_filter(
         uploaded_by=wanted.uploaded_by, label=wanted.label, tags=wanted.tags, created_at=bounds
     )
-
-
-def unix_seconds(value: int | str | None, name: str) -> int | None:
-    """Integer Unix seconds from themselves or from RFC 3339."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        value = int(value) if UNIX_SECONDS.fullmatch(value) else _from_rfc3339(value, name)
-    if not FIRST_SECOND <= value <= LAST_SECOND:
-        raise BadRequest(f"'{name}' lies outside the years 1 to 9999.")
-    return value
-
-
-def _from_rfc3339(text: str, name: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadRequest(f"'{name}' is neither Unix seconds nor RFC 3339.") from None
-    if moment.tzinfo is None:
-        raise BadRequest(f"'{name}' has no time zone.", remedy="Write 2026-01-31T12:00:00Z.")
-    return int(moment.timestamp())
 
 
 IMAGE_ERRORS = (404,)

@@ -10,7 +10,7 @@ from msgspec import Meta
 from skerry.api.bodies import read_json
 from skerry.api.contract import Answer, Exchange, Route, json_answer
 from skerry.api.guard import SESSION_COOKIE, cookie_secret
-from skerry.api.native.images import unix_seconds
+from skerry.api.native.times import unix_seconds
 from skerry.auth.keys import Key
 from skerry.errors import SkerryError
 

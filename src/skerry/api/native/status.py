@@ -10,6 +10,7 @@ from skerry.index.base import IndexState
 from skerry.metrics import TrafficSummary
 from skerry.pipelines.status import (
     DataStatus,
+    DocumentStatus,
     EngineStatus,
     GenerationStatus,
     ModelStatus,
@@ -41,6 +42,7 @@ class StatusAnswer(msgspec.Struct):
     models: list[ModelStatus]
     images: int
     index: IndexState
+    documents: DocumentStatus
     cache: CacheStatus
     traffic: TrafficSummary
     engine: EngineStatus
@@ -65,6 +67,7 @@ async def status(exchange: Exchange) -> Answer:
             models=board.models(),
             images=await board.images(),
             index=board.index(),
+            documents=await board.documents(),
             cache=_cache(exchange),
             traffic=node.traffic.summary(),
             engine=board.engine(),
