@@ -13,7 +13,7 @@ import msgspec
 from skerry.filters import Filter
 from skerry.media.words import query_terms, words
 from skerry.pipelines.document_index import DocumentIndex
-from skerry.pipelines.fusion import Ranked, min_max
+from skerry.pipelines.fusion import Ranked, distribution_based
 from skerry.pipelines.stages import Stages
 from skerry.pipelines.texts import TextModels
 from skerry.sql.document_rows import Facet, FoundChunk
@@ -24,10 +24,11 @@ Mode = Literal["hybrid", "dense", "keyword"]
 QUERY = "query"
 """The use of a text that searches, for models with a prefix for it (E5)."""
 CANDIDATES = 100
-"""Chunks that each search brings; facets and the order of the results come from these."""
+"""Chunks that each search brings; facets and the order of the results come from these.
+
+50 and 200 find as well (`benchmarks/retrieval.py`).
+"""
 MAX_CANDIDATES = 1000
-WEIGHTS = (0.5, 0.5)
-"""Of meaning and words in a hybrid search (`benchmarks/retrieval.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ class DocumentSearch:
         return [(match.id, match.score) for match in matches]
 
     async def _by_words(self, order: SearchOrder, count: int, *, stages: Stages) -> Ranked:
-        terms = query_terms(order.query)
+        terms = repeated_terms(order.query)
         with stages.measure("keywords"):
             return await self._keywords.search(terms, limit=count, filter=order.filter)
 
@@ -170,8 +171,14 @@ class DocumentSearch:
 
 
 def _fused(meaning: Ranked, words: Ranked) -> Ranked:
-    fused = min_max((meaning, words), WEIGHTS)
+    fused = distribution_based((meaning, words))
     return sorted(fused.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def repeated_terms(query: str) -> list[str]:
+    """The terms to search for, as often as the query says them: what it repeats matters more."""
+    wanted = frozenset(query_terms(query))
+    return [word.term for word in words(query) if word.term in wanted]
 
 
 def _with_highlights(
