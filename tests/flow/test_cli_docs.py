@@ -219,6 +219,9 @@ def test_search_is_narrowed_by_date_metadata_and_mode(
     unknown = skerry("search", "tides", "--filter", '{"catgory": "x"}')
     assert unknown.code == 1
     assert "category" in unknown.err
+    unsupported = skerry("search", "tides", "--filter", '{"must": [{"nested": {}}]}')
+    assert unsupported.code == 1
+    assert "'nested'" in unsupported.err
 
 
 def test_grouping_keeps_the_best_passage_of_each_document(

@@ -229,7 +229,9 @@ def read_error(response: httpx.Response, *, url: str) -> SkerryError:
 def as_error(failure: Failure, *, retry_after_s: float | None = None) -> SkerryError:
     """`failure` as the exception its code names."""
     kind = next((k for k in _subclasses(SkerryError) if k.code == failure.code), SkerryError)
-    error = kind(failure.message, remedy=failure.remedy, retry_after_s=retry_after_s)
+    # Some kinds are made with what no answer tells apart from its message: a field, a size.
+    error = kind.__new__(kind)
+    SkerryError.__init__(error, failure.message, remedy=failure.remedy, retry_after_s=retry_after_s)
     # A newer node may know codes that this client does not; callers still see which.
     error.code = failure.code
     return error

@@ -10,8 +10,9 @@ import pytest
 
 import skerry
 from client.scripted import Reply, Request, refusal, serving
-from skerry.client.answers import parse_server_timing
-from skerry.client.transport import is_loopback, normal_url
+from skerry import errors
+from skerry.client.answers import Failure, parse_server_timing
+from skerry.client.transport import as_error, is_loopback, normal_url
 from skerry.errors import (
     ConfigError,
     ImageNotFound,
@@ -91,6 +92,20 @@ def test_errors_come_back_as_the_class_of_their_code() -> None:
             client.images.get(9)
         assert caught.value.remedy == "list"
         assert client.images.find("ab") is None
+
+
+def _kinds(kind: type[SkerryError] = SkerryError) -> Iterator[type[SkerryError]]:
+    for child in kind.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield child
+            yield from _kinds(child)
+
+
+@pytest.mark.parametrize("kind", [*_kinds()], ids=lambda kind: kind.__name__)
+def test_every_error_a_node_tells_of_can_be_raised(kind: type[SkerryError]) -> None:
+    told = as_error(Failure(kind.code, "what happened", remedy="what to do"))
+    assert type(told).code == kind.code
+    assert (str(told), told.remedy) == ("what happened", "what to do")
 
 
 def test_a_code_of_a_newer_node_keeps_its_name() -> None:
