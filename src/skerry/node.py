@@ -30,16 +30,20 @@ from skerry.metrics import Metrics, Traffic
 from skerry.models.catalogue import DEFAULT_IMAGE_MODEL
 from skerry.models.folder import ModelFolder
 from skerry.models.manifest import AnyModel
+from skerry.pipelines.answer import Answerer
 from skerry.pipelines.budget import MemoryBudget
 from skerry.pipelines.chunk_feed import ChunkIndexFeed
+from skerry.pipelines.cited import CitedWriter, can_phrase
 from skerry.pipelines.document_index import DocumentIndex
 from skerry.pipelines.document_reindex import DocumentReindexer
 from skerry.pipelines.document_search import DocumentSearch
 from skerry.pipelines.documents import DocumentLibrary
 from skerry.pipelines.fetching import Fetcher
+from skerry.pipelines.findings import Finder
 from skerry.pipelines.housekeeping import Housekeeping
 from skerry.pipelines.image_feed import ImageIndexFeed
 from skerry.pipelines.images import ImageLibrary
+from skerry.pipelines.judgement import shipped_judgement
 from skerry.pipelines.loading import ModelLoader
 from skerry.pipelines.recognize import Recognizer
 from skerry.pipelines.reindex import Reindexer
@@ -73,6 +77,7 @@ class Node:
     image_search: ImageSearch
     documents: DocumentLibrary
     document_search: DocumentSearch
+    answerer: Answerer
     keys: KeyRing
     jobs: JobBoard
     kv: KeyValueStore
@@ -239,6 +244,21 @@ class Node:
         )
         self.document_search = DocumentSearch(
             self.documents.table, KeywordIndex(self._db), self.texts, self._document_index
+        )
+        self._wire_answers()
+
+    def _wire_answers(self) -> None:
+        settings = self.settings
+        finder = Finder(
+            self.document_search, KeywordIndex(self._db), self.texts, self._document_index,
+            judgement=shipped_judgement(),
+        )  # fmt: skip
+        writer = CitedWriter(
+            finder, self.texts,
+            wait_s=settings.limits.deadline_s, write_s=settings.generation.deadline_s,
+        )  # fmt: skip
+        self.answerer = Answerer(
+            finder, writer, can_phrase=lambda: can_phrase(self._model_folder, settings)
         )
 
     def _make_image_index(self, space: Space) -> Index:

@@ -1,0 +1,104 @@
+"""Find the chunks and sentences that may answer a question, and how likely it is that they do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from skerry.filters import Filter
+from skerry.inference.base import Float32
+from skerry.media.words import query_terms
+from skerry.pipelines.chunking import PASSAGE
+from skerry.pipelines.document_index import DocumentIndex
+from skerry.pipelines.document_search import QUERY, DocumentSearch, Evidence, SearchOrder
+from skerry.pipelines.embed import Embedder
+from skerry.pipelines.extract import Reading, read, sentences_of
+from skerry.pipelines.judgement import Judgement
+from skerry.pipelines.stages import Stages
+from skerry.pipelines.texts import TextModels
+from skerry.sql.keywords import KeywordIndex
+
+READ = 10
+"""Chunks whose sentences are looked at: more of them bring few answers, and cost time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What was found for a question, before anything is answered.
+
+    `vectors`, (sentences, d), have length 1. `chance`, 0…1, is that the documents answer the
+    question; below `threshold` they are taken not to.
+    """
+
+    evidence: Evidence
+    reading: Reading
+    vectors: Float32
+    chance: float
+    threshold: float
+
+
+class Finder:
+    """Retrieves, and reads what was retrieved."""
+
+    def __init__(
+        self,
+        search: DocumentSearch,
+        keywords: KeywordIndex,
+        texts: TextModels,
+        index: DocumentIndex,
+        *,
+        judgement: Judgement,
+    ) -> None:
+        self.judgement = judgement
+        self._search = search
+        self._keywords = keywords
+        self._texts = texts
+        self._index = index
+
+    async def look(
+        self, question: str, *, filter: Filter | None = None, deadline: float, stages: Stages
+    ) -> Findings | None:
+        """None when no document is stored, or passes the filter; raises as `DocumentSearch`."""
+        order = SearchOrder(question, limit=READ, filter=filter)
+        evidence, counts = await asyncio.gather(
+            self._search.evidence(order, deadline=deadline, stages=stages),
+            self._keywords.counts(query_terms(question)),
+        )
+        if not evidence.hits:
+            return None
+        with stages.measure("rank"):
+            sentences = await asyncio.to_thread(sentences_of, evidence.hits)
+        texts = [sentence.text for sentence in sentences]
+        vectors = await self.embedded(texts, use=PASSAGE, deadline=deadline, stages=stages)
+        asked = await self.embedded([question], use=QUERY, deadline=deadline, stages=stages)
+        with stages.measure("rank"):
+            reading = await asyncio.to_thread(
+                read, sentences, vectors @ asked[0], counts=counts, evidence=evidence
+            )
+        decision = self.judgement.decision(self._index.model)
+        return Findings(
+            evidence, reading, vectors, decision.chance(reading.overall), decision.threshold
+        )
+
+    async def embedded(
+        self, texts: Sequence[str], *, use: str, deadline: float, stages: Stages
+    ) -> Float32:
+        """Vectors of length 1, (texts, d), of the model that the documents have theirs of."""
+        async with self._texts.embedder(self._index.model) as embedder:
+            done = await embedder.embed(
+                texts, deadline=deadline, stages=stages, long="split", use=_use(embedder, use)
+            )
+        lengths = np.linalg.norm(done.vectors, axis=1, keepdims=True)
+        unit: Float32 = done.vectors / np.maximum(lengths, 1e-12)
+        return unit
+
+    async def weights(self, text: str) -> dict[str, float]:
+        """How much each term of a text weighs for being rare among the documents."""
+        return (await self._keywords.counts(query_terms(text))).weights()
+
+
+def _use(embedder: Embedder, use: str) -> str:
+    return use if use in embedder.manifest.prefixes else ""
