@@ -142,7 +142,8 @@ def _bodies(operation: dict[str, Any]) -> Iterator[str]:
 
 def _shape(answer: dict[str, Any]) -> str:
     for kind, content in answer.get("content", {}).items():
-        name = content["schema"].get("$ref", "").rpartition("/")[2]
+        schema = content["schema"]
+        name = schema.get("anyOf", [schema])[0].get("$ref", "").rpartition("/")[2]
         return f"`{name or kind}`" if not name.endswith("ErrorAnswer") else ""
     return ""
 

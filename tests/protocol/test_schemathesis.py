@@ -26,7 +26,7 @@ parameters = { "path.id" = 2 }
 
 @pytest.fixture
 def keyed(fast_node: Callable[..., RunningNode]) -> RunningNode:
-    """A node with a key, in whose name the calls are made, and a few images."""
+    """A node with a key, in whose name the calls are made, a few images, and no documents."""
     node = fast_node()
     with node.client() as client:
         for _ in range(3):

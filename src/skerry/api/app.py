@@ -63,7 +63,11 @@ def make_app(node: Node) -> ASGIApp:
     intake = Intake(limit_bytes=node.settings.limits.max_held_bytes)
     endpoints = {path: Endpoint(node, group, intake=intake) for path, group in by_path.items()}
     exact = {path: endpoint for path, endpoint in endpoints.items() if "{" not in path}
-    open_ended = tuple(path.partition("{")[0] for path in endpoints if path.endswith(":path}"))
+    open_ended = {
+        path.partition("{")[0]: endpoint.methods
+        for path, endpoint in endpoints.items()
+        if path.endswith(":path}")
+    }
     table: list[BaseRoute] = [
         StarletteRoute(path, endpoint, methods=None)
         for path, endpoint in endpoints.items()
@@ -78,18 +82,28 @@ class Paths:
     """Finds the endpoint: most paths have no parameters, and are looked up, not matched."""
 
     def __init__(
-        self, exact: Mapping[str, Endpoint], *, otherwise: ASGIApp, open_ended: tuple[str, ...]
+        self,
+        exact: Mapping[str, Endpoint],
+        *,
+        otherwise: ASGIApp,
+        open_ended: Mapping[str, frozenset[str]],
     ) -> None:
         self._exact = exact
         self._otherwise = otherwise
         # A name of the user's own may spell such a path: a document with the id "delete".
-        self._shared = {path for path in exact if path.startswith(open_ended)}
+        self._shared = {
+            (path, method)
+            for path, endpoint in exact.items()
+            for start, methods in open_ended.items()
+            for method in methods - endpoint.methods
+            if path.startswith(start)
+        }
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Pass the request on."""
         path = scope.get("path", "")
         app = self._exact.get(path, self._otherwise)
-        if path in self._shared and scope.get("method") not in self._exact[path].methods:
+        if (path, scope.get("method")) in self._shared:
             app = self._otherwise
         return app(scope, receive, send)
 

@@ -214,8 +214,14 @@ def _content(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
 
 def _responses(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {}
+    refusal = schemas[ERROR_SHAPES[route.errors_as]]
     for status, answer in route.answers.items():
-        responses[str(status)] = {"description": route.summary, **_body(answer, schemas)}
+        body = _body(answer, schemas)
+        if status == 400:
+            # Of many things each was refused, for a reason of its own; or the body as a whole.
+            either = {"anyOf": [schemas[answer], refusal]}
+            body = {"content": {"application/json": {"schema": either}}}
+        responses[str(status)] = {"description": route.summary, **body}
     errors = {400, 403, 503, *route.errors}
     if route.access != "public":
         errors.add(401)
@@ -224,7 +230,7 @@ def _responses(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     for status in sorted(errors - set(route.answers)):
         responses[str(status)] = {
             "description": ERRORS[status],
-            "content": {"application/json": {"schema": schemas[ERROR_SHAPES[route.errors_as]]}},
+            "content": {"application/json": {"schema": refusal}},
         }
     return responses
 

@@ -133,7 +133,7 @@ def _spelled(key: str, text: str) -> Filter | Condition:
 ROUTES = [
     Route("POST", "/api/documents", "write", add_documents,
           "Store one or many documents, or files.", body="documents", body_type=DocumentJson,
-          answers={200: DocumentsAdded, 201: DocumentsAdded, 207: DocumentsAdded},
+          answers=dict.fromkeys((200, 201, 207, 400), DocumentsAdded),
           errors=(404, 409, 413, 415, 422, 507)),
     Route("GET", "/api/documents", "read", list_documents,
           "List documents, the last added first.", query=DocumentsQuery,
