@@ -17,6 +17,7 @@ from skerry.api.endpoint import Endpoint, request_id, send_answer
 from skerry.api.faults import clean, error_answer
 from skerry.api.intake import Intake
 from skerry.api.native import (
+    ask,
     classify,
     documents,
     generate,
@@ -41,6 +42,7 @@ def routes() -> list[Route]:
         *images.ROUTES,
         *documents.ROUTES,
         *search.ROUTES,
+        *ask.ROUTES,
         *ops.ROUTES,
         *status.ROUTES,
         *jobs.ROUTES,

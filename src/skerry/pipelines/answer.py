@@ -41,11 +41,11 @@ class Answerer:
         if findings is None or findings.chance < findings.threshold:
             yield Reply(mode, None, [], reason=_why_not(question, findings), findings=findings)
         elif mode == "extract":
-            for event in self._quoted(question, findings):
+            for event in _quoted(question, findings):
                 yield event
         else:
             written = self._writer.write(
-                question.text, findings, limit=question.limit, deadline=deadline, stages=stages
+                question.text, findings, limit=question.limit, stages=stages
             )
             async with aclosing(written):
                 async for event in written:
@@ -56,20 +56,20 @@ class Answerer:
             return question.mode
         return "generate" if await self._can_phrase() else "extract"
 
-    def _quoted(self, question: Question, findings: Findings) -> list[Event]:
-        judge = self._finder.judgement.sentence
-        sources: list[Source] = []
-        text = ""
-        for quote in choose(findings.reading, judge, limit=question.limit):
-            start = len(text) + len(BETWEEN_QUOTES) if text else 0
-            text = f"{text}{BETWEEN_QUOTES}{quote.text}" if text else quote.text
-            place = (start, len(text))
-            sources.append(Source(quote.chunk, quote.start, quote.end, quote.score, [place]))
-        if not sources:
-            reason = "What was found has headings and no sentences."
-            return [Reply("extract", None, [], reason=reason, findings=findings)]
-        reply = Reply("extract", text, sources, findings=findings)
-        return [Opened("extract", sources), Piece(text), reply]
+
+def _quoted(question: Question, findings: Findings) -> list[Event]:
+    sources: list[Source] = []
+    text = ""
+    for quote in choose(findings.reading.sentences, findings.chances, limit=question.limit):
+        start = len(text) + len(BETWEEN_QUOTES) if text else 0
+        text = f"{text}{BETWEEN_QUOTES}{quote.text}" if text else quote.text
+        place = (start, len(text))
+        sources.append(Source(quote.chunk, quote.start, quote.end, quote.score, [place]))
+    if not sources:
+        reason = "What was found has headings and no sentences."
+        return [Reply("extract", None, [], reason=reason, findings=findings)]
+    reply = Reply("extract", text, sources, findings=findings)
+    return [Opened("extract", sources), Piece(text), reply]
 
 
 def _why_not(question: Question, findings: Findings | None) -> str:

@@ -53,7 +53,7 @@ class CitedWriter:
         self._write_s = write_s
 
     async def write(
-        self, question: str, findings: Findings, *, limit: int, deadline: float, stages: Stages
+        self, question: str, findings: Findings, *, limit: int, stages: Stages
     ) -> AsyncGenerator[Event, None]:
         """The sources, the answer as it is written, then all of it with what each supports.
 
@@ -80,7 +80,7 @@ class CitedWriter:
             if end is None:
                 raise ModelUnavailable("The language model ended without saying how.")
         text = "".join(pieces)
-        support = await self._support(text, sources, findings, deadline=deadline, stages=stages)
+        support = await self._support(text, sources, findings, stages=stages)
         yield Reply(
             "generate",
             text if text.strip() else None,
@@ -96,12 +96,13 @@ class CitedWriter:
         )
 
     async def _support(
-        self, text: str, sources: Sequence[Source], findings: Findings, *, deadline: float,
-        stages: Stages,
-    ) -> Support:  # fmt: skip
+        self, text: str, sources: Sequence[Source], findings: Findings, *, stages: Stages
+    ) -> Support:
         places = statements(text)
         if not places:
             return Support([[] for _ in sources], [])
+        # The request's own deadline may have passed while the model wrote.
+        deadline = asyncio.get_running_loop().time() + self._wait_s
         texts = [text[start:end] for start, end in places]
         vectors = await self._finder.embedded(texts, use=PASSAGE, deadline=deadline, stages=stages)
         weights = await self._finder.weights(text)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from skerry.inference.base import Float32
-from skerry.media.sentences import Border, pieces
+from skerry.media.sentences import Border, Piece, pieces
 from skerry.media.words import words
 from skerry.pipelines.document_search import Evidence, Hit
-from skerry.pipelines.judgement import Features, Logistic
+from skerry.pipelines.judgement import Features
 from skerry.sql.document_rows import FoundChunk
 from skerry.sql.keywords import TermCounts
 
 MAX_SENTENCES = 3
 """Of an answer; with a fourth it holds the right one hardly more often."""
+FENCE = re.compile(r"^[ \t]*(?:```|~~~)[`~]*(?P<language>[^\s`]?)", re.MULTILINE)
 SHORT_WORDS = 6
 LONG_WORDS = 80
 NEAR_RANKS = slice(10, 50)
@@ -83,12 +85,28 @@ def sentences_of(hits: Sequence[Hit]) -> list[Sentence]:
     found: dict[tuple[str, int, int], Sentence] = {}
     for rank, hit in enumerate(hits):
         chunk = hit.chunk
-        for place, piece in enumerate(pieces(chunk.text)):
+        for place, piece in enumerate(_pieces(chunk.text)):
             start, end = chunk.start + piece.start, chunk.start + piece.end
             is_heading = piece.border is Border.HEADING
             sentence = Sentence(chunk, hit.score, rank, place, start, end, is_heading)
             found.setdefault((chunk.document, start, end), sentence)
     return list(found.values())
+
+
+def _pieces(text: str) -> list[Piece]:
+    """The pieces of a chunk, which may begin within a block of code and end within another."""
+    fences = list(FENCE.finditer(text))
+    # A fence that names a language opens a block. One that names none, and has no partner or is
+    # followed by an opening one, ends a block which the chunk before began.
+    opens = [bool(fence["language"]) for fence in fences[:2]]
+    begins_inside = opens == [False, True] or (len(fences) % 2 == 1 and not opens[0])
+    if not begins_inside:
+        return pieces(text)
+    end = fences[0].end()
+    later = [
+        replace(piece, start=piece.start + end, end=piece.end + end) for piece in pieces(text[end:])
+    ]
+    return [Piece(0, end, Border.PARAGRAPH), *later]
 
 
 def read(
@@ -133,17 +151,16 @@ def read(
     return Reading(sentences, by_sentence, overall)
 
 
-def choose(reading: Reading, judge: Logistic, *, limit: int) -> list[Quote]:
+def choose(sentences: Sequence[Sentence], chances: Features, *, limit: int) -> list[Quote]:
     """The likeliest sentences, at most MAX_SENTENCES and `limit` quotes, best first.
 
     Sentences that follow one another make one quote. Headings are never quoted.
     """
-    chances = judge.chance(reading.by_sentence)
     order = [int(at) for at in np.argsort(-chances, kind="stable")]
-    chosen = [at for at in order if not reading.sentences[at].is_heading][:MAX_SENTENCES]
+    chosen = [at for at in order if not sentences[at].is_heading][:MAX_SENTENCES]
     quotes: list[Quote] = []
     for at in chosen:
-        sentence = reading.sentences[at]
+        sentence = sentences[at]
         quote = Quote(sentence.chunk, sentence.start, sentence.end, float(chances[at]))
         quotes = _joined(quotes, quote)
     return quotes[:limit]

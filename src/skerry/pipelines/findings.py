@@ -16,7 +16,7 @@ from skerry.pipelines.document_index import DocumentIndex
 from skerry.pipelines.document_search import QUERY, DocumentSearch, Evidence, SearchOrder
 from skerry.pipelines.embed import Embedder
 from skerry.pipelines.extract import Reading, read, sentences_of
-from skerry.pipelines.judgement import Judgement
+from skerry.pipelines.judgement import Features, Judgement
 from skerry.pipelines.stages import Stages
 from skerry.pipelines.texts import TextModels
 from skerry.sql.keywords import KeywordIndex
@@ -29,13 +29,14 @@ READ = 10
 class Findings:
     """What was found for a question, before anything is answered.
 
-    `vectors`, (sentences, d), have length 1. `chance`, 0…1, is that the documents answer the
-    question; below `threshold` they are taken not to.
+    `vectors`, (sentences, d), have length 1; `chances`, (sentences,), are 0…1 that each holds the
+    answer, and `chance` that the documents answer at all: below `threshold` they are taken not to.
     """
 
     evidence: Evidence
     reading: Reading
     vectors: Float32
+    chances: Features
     chance: float
     threshold: float
 
@@ -52,7 +53,7 @@ class Finder:
         *,
         judgement: Judgement,
     ) -> None:
-        self.judgement = judgement
+        self._judgement = judgement
         self._search = search
         self._keywords = keywords
         self._texts = texts
@@ -78,9 +79,14 @@ class Finder:
             reading = await asyncio.to_thread(
                 read, sentences, vectors @ asked[0], counts=counts, evidence=evidence
             )
-        decision = self.judgement.decision(self._index.model)
+        decision = self._judgement.decision(self._index.model)
         return Findings(
-            evidence, reading, vectors, decision.chance(reading.overall), decision.threshold
+            evidence,
+            reading,
+            vectors,
+            self._judgement.sentence.chance(reading.by_sentence),
+            decision.chance(reading.overall),
+            decision.threshold,
         )
 
     async def embedded(

@@ -16,7 +16,7 @@ from skerry.api.contract import AnyAnswer, Exchange, Route, StreamAnswer, json_a
 from skerry.api.faults import ErrorAnswer, error_body
 from skerry.api.streaming import started, while_connected
 from skerry.api.text_bodies import read_text_json
-from skerry.errors import FieldRefused, SkerryError
+from skerry.errors import FieldRefused
 from skerry.filter_json import filter_of
 from skerry.pipelines.findings import READ, Findings
 from skerry.pipelines.replies import Event, Mode, Opened, Piece, Question, Reply, Source
