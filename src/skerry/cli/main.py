@@ -24,6 +24,7 @@ COMMANDS = {
     "images": Lazy("skerry.cli.images:images", "Add, list, search, tag, remove and watch images."),
     "docs": Lazy("skerry.cli.documents:docs", "Add, watch, list, show and remove documents."),
     "search": Lazy("skerry.cli.search:search", "Find passages of the stored documents."),
+    "ask": Lazy("skerry.cli.ask:ask", "Ask the stored documents a question."),
     "chat": Lazy("skerry.cli.chat:chat", "Talk to the language model."),
     "classify": Lazy("skerry.cli.texts:classify", "Say what the texts of a file express."),
     "embed": Lazy("skerry.cli.texts:embed", "Turn the texts of a file into vectors."),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from skerry.client import answers
+from skerry.client.asking import AnswerPart, Asking, AskMode, DocumentsAnswer, ask_body
 from skerry.client.documents import Documents, Mode, Results
 from skerry.client.resources import Images, Index, Jobs, Keys, Models, Picture, read_picture
 from skerry.client.texts import Texts
@@ -35,6 +36,7 @@ class Client:
         self.index = Index(transport)
         self.texts = Texts(transport)
         self.documents = Documents(transport)
+        self._asking = Asking(transport)
 
     def recognize(
         self,
@@ -81,6 +83,38 @@ class Client:
         }  # fmt: skip
         given = {name: value for name, value in body.items() if value is not None}
         return self._transport.call("POST", "/api/search", type=Results, json=given)
+
+    def ask(
+        self,
+        question: str,
+        *,
+        mode: AskMode = "auto",
+        limit: int = 5,
+        filter: Mapping[str, Any] | None = None,
+        explain: bool = False,
+    ) -> DocumentsAnswer:
+        """The answer of the stored documents, or the reason why they have none.
+
+        Quotes (`extract`), or what the language model makes of the `limit` best passages
+        (`generate`); `auto` leaves it to the model's card. `explain` tells how it came to be.
+        """
+        return self._asking.ask(
+            ask_body(question, mode=mode, limit=limit, filter=filter, explain=explain)
+        )
+
+    def ask_streamed(
+        self,
+        question: str,
+        *,
+        mode: AskMode = "auto",
+        limit: int = 5,
+        filter: Mapping[str, Any] | None = None,
+        explain: bool = False,
+    ) -> Generator[AnswerPart]:
+        """The same as it is written, at last the whole answer."""
+        yield from self._asking.stream(
+            ask_body(question, mode=mode, limit=limit, filter=filter, explain=explain)
+        )
 
     def status(self) -> answers.Status:
         """What runs on the node, and how well."""
