@@ -79,20 +79,24 @@ class CitedWriter:
                         yield Piece(event.text)
             if end is None:
                 raise ModelUnavailable("The language model ended without saying how.")
-        text = "".join(pieces)
+        generated = Generated(str(request.prompt), slots.info.model, end.reason)
+        yield await self._checked("".join(pieces), sources, findings, generated, stages=stages)
+
+    async def _checked(
+        self, text: str, sources: Sequence[Source], findings: Findings, generated: Generated,
+        *, stages: Stages,
+    ) -> Reply:  # fmt: skip
+        if not text.strip():
+            reason = "The language model wrote nothing."
+            return Reply("generate", None, [], reason=reason, findings=findings)
         support = await self._support(text, sources, findings, stages=stages)
-        yield Reply(
+        supporting = zip(sources, support.by_passage, strict=True)
+        return Reply(
             "generate",
-            text if text.strip() else None,
-            [
-                replace(source, supports=places)
-                for source, places in zip(sources, support.by_passage, strict=True)
-            ],
-            reason="" if text.strip() else "The language model wrote nothing.",
+            text,
+            [replace(source, supports=places) for source, places in supporting],
             findings=findings,
-            generated=Generated(
-                str(request.prompt), slots.info.model, end.reason, support.unsupported
-            ),
+            generated=replace(generated, unsupported=support.unsupported),
         )
 
     async def _support(
@@ -104,7 +108,9 @@ class CitedWriter:
         # The request's own deadline may have passed while the model wrote.
         deadline = asyncio.get_running_loop().time() + self._wait_s
         texts = [text[start:end] for start, end in places]
-        vectors = await self._finder.embedded(texts, use=PASSAGE, deadline=deadline, stages=stages)
+        vectors = await self._finder.embedded(
+            texts, model=findings.embedding, use=PASSAGE, deadline=deadline, stages=stages
+        )
         weights = await self._finder.weights(text)
         with stages.measure("rank"):
             return check(

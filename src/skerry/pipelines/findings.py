@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -29,12 +30,14 @@ READ = 10
 class Findings:
     """What was found for a question, before anything is answered.
 
-    `vectors`, (sentences, d), have length 1; `chances`, (sentences,), are 0…1 that each holds the
-    answer, and `chance` that the documents answer at all: below `threshold` they are taken not to.
+    `vectors`, (sentences, d), are of the model `embedding` and have length 1. `chances`,
+    (sentences,), are 0…1 that each holds the answer, and `chance` is that the documents answer at
+    all: below `threshold` they are taken not to.
     """
 
     evidence: Evidence
     reading: Reading
+    embedding: str
     vectors: Float32
     chances: Features
     chance: float
@@ -72,28 +75,30 @@ class Finder:
             return None
         with stages.measure("rank"):
             sentences = await asyncio.to_thread(sentences_of, evidence.hits)
-        texts = [sentence.text for sentence in sentences]
-        vectors = await self.embedded(texts, use=PASSAGE, deadline=deadline, stages=stages)
-        asked = await self.embedded([question], use=QUERY, deadline=deadline, stages=stages)
+        model = self._index.model  # The node may go over to another one meanwhile.
+        embedded = partial(self.embedded, model=model, deadline=deadline, stages=stages)
+        vectors = await embedded([sentence.text for sentence in sentences], use=PASSAGE)
+        asked = await embedded([question], use=QUERY)
         with stages.measure("rank"):
             reading = await asyncio.to_thread(
                 read, sentences, vectors @ asked[0], counts=counts, evidence=evidence
             )
-        decision = self._judgement.decision(self._index.model)
+        decision = self._judgement.decision(model)
         return Findings(
-            evidence,
-            reading,
-            vectors,
-            self._judgement.sentence.chance(reading.by_sentence),
-            decision.chance(reading.overall),
-            decision.threshold,
+            evidence=evidence,
+            reading=reading,
+            embedding=model,
+            vectors=vectors,
+            chances=self._judgement.sentence.chance(reading.by_sentence),
+            chance=decision.chance(reading.overall),
+            threshold=decision.threshold,
         )
 
     async def embedded(
-        self, texts: Sequence[str], *, use: str, deadline: float, stages: Stages
+        self, texts: Sequence[str], *, model: str, use: str, deadline: float, stages: Stages
     ) -> Float32:
-        """Vectors of length 1, (texts, d), of the model that the documents have theirs of."""
-        async with self._texts.embedder(self._index.model) as embedder:
+        """Vectors of length 1, (texts, d); raises as `Embedder.embed`."""
+        async with self._texts.embedder(model) as embedder:
             done = await embedder.embed(
                 texts, deadline=deadline, stages=stages, long="split", use=_use(embedder, use)
             )

@@ -52,7 +52,7 @@ class Generated:
     prompt: str
     model: str
     finish_reason: FinishReason
-    unsupported: list[Place]
+    unsupported: list[Place] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
