@@ -9,10 +9,9 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 
 from skerry.errors import ModelUnavailable, SkerryError
 from skerry.inference.extraction import Extraction
@@ -27,36 +26,47 @@ from skerry.inference.image_wire import (
 from skerry.inference.loading import load_engine
 from skerry.models.folder import ModelFolder
 from skerry.workers.child import Channel, open_channel
+from skerry.workers.frames import Frame
 from skerry.workers.relay import send_logs
 
 
 class Server:
-    """Answers Load in turn, and each Run in a thread."""
+    """Loads a model, then answers each Run.
+
+    Its threads take turns to read the next call, and who read it works on it: that spares a
+    wake-up an image. There are as many as the engine computes for side by side: another one keeps
+    no core from idling, and costs the caches of those that compute.
+    """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._reading = Lock()
         self._writing = Lock()
         self._extraction: Extraction | None = None
-        self._threads: ThreadPoolExecutor | None = None
 
     def run(self) -> None:
         """Serve until the node closes the channel."""
-        while (frame := self._channel.receive(wait=True)) is not None:
-            call = decode_call(frame.body)
-            if isinstance(call, Load):
-                self._answer(frame.call_id, partial(self._load, call))
-            else:
-                self._start(frame.call_id, call)
-        if self._threads is not None:
-            self._threads.shutdown(cancel_futures=True)
+        frame = self._channel.receive(wait=True)
+        if frame is None:
+            return
+        self._answer(frame.call_id, partial(self._load, frame.body))
+        if self._extraction is None:
+            return
+        count = self._extraction.engine.streams
+        threads = [Thread(target=self._work, args=(self._extraction,)) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
-    def _load(self, load: Load) -> bytes:
+    def _load(self, body: bytes) -> bytes:
+        load = decode_call(body)
+        if not isinstance(load, Load):
+            raise ModelUnavailable("No model is loaded in this process.")
         began = time.perf_counter()
         model = ModelFolder(Path(load.folder)).get_image(load.name)
         engine = load_engine(model, settings=load.settings)
         self._extraction = Extraction(engine, model.manifest.preprocess, max_pixels=load.max_pixels)
-        # One more than can run: it decodes while the others compute, and no core waits for it.
-        self._threads = ThreadPoolExecutor(engine.streams + 1, "images")
         loaded = Loaded(
             info=engine.info,
             streams=engine.streams,
@@ -65,14 +75,13 @@ class Server:
         )
         return encode(loaded)
 
-    def _start(self, call_id: int, call: Run) -> None:
-        extraction, threads = self._extraction, self._threads
-        if extraction is None or threads is None:
-            self._fail(call_id, ModelUnavailable("No model is loaded in this process."))
-            return
-        threads.submit(
-            self._answer, call_id, lambda: encode_extractions(extraction.run(call.images))
-        )
+    def _work(self, extraction: Extraction) -> None:
+        while (frame := self._next()) is not None:
+            self._answer(frame.call_id, partial(_run, extraction, frame.body))
+
+    def _next(self) -> Frame | None:
+        with self._reading:
+            return self._channel.receive(wait=True)
 
     def _answer(self, call_id: int, work: Callable[[], bytes]) -> None:
         try:
@@ -89,6 +98,13 @@ class Server:
     def _fail(self, call_id: int, error: SkerryError) -> None:
         with self._writing:
             self._channel.fail(call_id, error)
+
+
+def _run(extraction: Extraction, body: bytes) -> bytes:
+    call = decode_call(body)
+    if not isinstance(call, Run):
+        raise ModelUnavailable("This process has its model already.")
+    return encode_extractions(extraction.run(call.images))
 
 
 def main() -> None:
