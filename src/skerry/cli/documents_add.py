@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,12 +15,13 @@ from skerry.cli.document_store import DocumentStore, Done, Outcome, outcome_json
 from skerry.cli.folders import Gathered, gather
 from skerry.cli.http import open_client
 from skerry.cli.options import Options, examples, node_options
-from skerry.cli.output import note, one_line
+from skerry.cli.output import one_line
 from skerry.cli.progress import Progress
 from skerry.cli.reports import Report
 from skerry.cli.sending import jobs_option
 
 PATIENCE_S = 120.0
+REMARKS_SHOWN = 20
 
 
 @click.command(
@@ -71,9 +73,6 @@ def _store(
             for one in arriving:
                 report.take(one)
                 progress.advance(len(one.outcomes))
-                for outcome in one.outcomes:
-                    for remark in outcome.notes:
-                        note(f"  {one_line(outcome.place)}: {one_line(remark)}")
 
 
 class DocumentReport(Report[Outcome]):
@@ -98,6 +97,17 @@ class DocumentReport(Report[Outcome]):
     def left(self) -> int:
         """How many files were not reached, or not to their end."""
         return self._files - self._ended
+
+    def remarks(self) -> Iterator[str]:
+        """What was guessed or left out where a file was read."""
+        told = [
+            f"  {one_line(outcome.place)}: {one_line(remark)}"
+            for outcome in self.outcomes
+            for remark in outcome.notes
+        ]
+        yield from told[:REMARKS_SHOWN]
+        if len(told) > REMARKS_SHOWN:
+            yield f"  And {len(told) - REMARKS_SHOWN:,} more remarks; --json has all."
 
     def entry(self, outcome: Outcome) -> dict[str, Any]:
         """One document, for programs."""
