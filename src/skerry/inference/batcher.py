@@ -32,8 +32,8 @@ class Batcher:
     """Feeds a runner from a queue of at most `queue` waiting images.
 
     As many calls are under way as the runner wants, each joining up to `max_batch` images: with 1
-    this is a semaphore in front of streams. A call starts at once when nothing runs; while others
-    do, an incomplete batch waits up to `max_delay_ms` for company.
+    this is a semaphore in front of streams. A call starts at once while a stream is idle; else an
+    incomplete batch waits up to `max_delay_ms` for company.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Batcher:
 
     def _worth_waiting(self) -> bool:
         """Whether an incomplete batch should wait for company; sets the clock that ends it."""
-        if not self._tasks or len(self._waiting) >= self.runner.max_batch:
+        if len(self._tasks) < self.runner.streams or len(self._waiting) >= self.runner.max_batch:
             return False
         loop = asyncio.get_running_loop()
         flush_at = self._waiting[0].since + self._max_delay_s

@@ -30,7 +30,7 @@ class Extraction:
     """Decodes, runs and ranks. `run` is thread-safe; no more calls reach the engine than it has
     streams, and those that wait for one have decoded meanwhile.
 
-    The images of a batch are decoded side by side, those of a call by itself in its thread.
+    On a CPU a call decodes its images in its own thread; where a device computes, side by side.
     """
 
     def __init__(self, engine: Engine, preprocess: Preprocess, *, max_pixels: int) -> None:
@@ -38,9 +38,8 @@ class Extraction:
         self._preprocess = preprocess
         self._max_pixels = max_pixels
         self._streams = Semaphore(engine.streams)
-        self._decoders = (
-            ThreadPoolExecutor(usable_cores(), "decode") if engine.max_batch > 1 else None
-        )
+        on_cpu = engine.info.device == "cpu"
+        self._decoders = None if on_cpu else ThreadPoolExecutor(usable_cores(), "decode")
 
     def run(self, images: Sequence[bytes]) -> Extractions:
         """Features of each image, or why it has none; ModelUnavailable when the engine fails."""

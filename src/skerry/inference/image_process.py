@@ -75,8 +75,10 @@ class ImageProcess:
 
     @property
     def calls(self) -> int:
-        """As many calls stand ready as its threads work on, so that none waits for the node."""
-        return 2 * (self._ready.streams + 1)
+        """Some stand ready beside those that compute, so that no thread waits for the node; fewer
+        where images are joined meanwhile."""
+        ready = self._ready
+        return ready.streams + 1 if ready.max_batch > 1 else 2 * (ready.streams + 1)
 
     @property
     def max_batch(self) -> int:

@@ -29,9 +29,10 @@ class GatedRunner:
     An image that begins with "unreadable" has no features, and "fatal" fails its whole call.
     """
 
-    def __init__(self, *, streams: int = 1, max_batch: int = 1) -> None:
+    def __init__(self, *, streams: int = 1, calls: int = 0, max_batch: int = 1) -> None:
         self.info = EngineInfo("gated", "test", "cpu", "fp32", "f", "s")
-        self.streams = self.calls = streams
+        self.streams = streams
+        self.calls = calls or streams
         self.max_batch = max_batch
         self.gate = asyncio.Semaphore(0)
         self.batches: list[int] = []
@@ -119,10 +120,10 @@ async def test_what_waits_behind_a_call_is_joined_up_to_the_maximum(metrics: Met
     await batcher.close()
 
 
-async def test_an_incomplete_batch_goes_after_the_delay_beside_a_running_call(
+async def test_an_incomplete_batch_goes_after_the_delay_when_no_stream_is_idle(
     metrics: Metrics,
 ) -> None:
-    runner = GatedRunner(streams=2, max_batch=8)
+    runner = GatedRunner(streams=1, calls=2, max_batch=8)
     batcher = Batcher(runner, metrics=metrics, queue=100, max_delay_ms=30)
     first = asyncio.create_task(batcher.submit(image(0), deadline=soon()))
     await until(lambda: runner.running == 1)
@@ -133,6 +134,18 @@ async def test_an_incomplete_batch_goes_after_the_delay_beside_a_running_call(
     assert runner.batches == [1, 2]
     runner.open()
     await asyncio.gather(first, *rest)
+    await batcher.close()
+
+
+async def test_an_idle_stream_waits_for_no_company(metrics: Metrics) -> None:
+    runner = GatedRunner(streams=2, max_batch=8)
+    batcher = Batcher(runner, metrics=metrics, queue=100, max_delay_ms=60_000)
+    first = asyncio.create_task(batcher.submit(image(0), deadline=soon()))
+    await until(lambda: runner.running == 1)
+    second = asyncio.create_task(batcher.submit(image(1), deadline=soon()))
+    await until(lambda: runner.running == 2)
+    runner.open()
+    await asyncio.gather(first, second)
     await batcher.close()
 
 

@@ -60,7 +60,7 @@ async def test_it_gives_what_the_engine_gives_here(
 ) -> None:
     engine = backend_class("inference", "openvino")(model, precision="fp32", threads=2)
     assert process.info == engine.info
-    assert (process.streams, process.max_batch) == (2, 1)
+    assert (process.streams, process.calls, process.max_batch) == (2, 3, engine.max_batch)
     images = [jpeg(seed=seed) for seed in range(12)]
     found = await asyncio.gather(*(features_of(process, image) for image in images))
     for image, features in zip(images, found, strict=True):
