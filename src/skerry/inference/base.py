@@ -47,7 +47,7 @@ class Engine(Protocol):
     streams: int
     """Calls to `run` that make progress side by side."""
     max_batch: int
-    """Items that one call gains from joining; 1 where streams beat batches, as on a CPU."""
+    """Items that one call gains from joining; 1 where it gains nothing."""
 
     def run(self, batch: Float32) -> EngineOutput:
         """Run float32 (n, 3, size, size); ModelUnavailable when the engine fails."""
@@ -89,7 +89,7 @@ class Runner(Protocol):
 
     @property
     def max_batch(self) -> int:
-        """Images that one call gains from joining; 1 where streams beat batches, as on a CPU."""
+        """Images that one call gains from joining; 1 where it gains nothing."""
 
     async def run(self, images: Sequence[bytes]) -> Extractions:
         """Decode and run them; ModelUnavailable when the engine fails or its process dies."""
