@@ -195,7 +195,8 @@ class Documents:
 
     def remove_many(self, ids: Sequence[str]) -> int:
         """Delete documents by id; how many there were."""
-        return self._remove({"ids": list(ids)})
+        parts = (ids[start : start + PAGE] for start in range(0, len(ids), PAGE))
+        return sum(self._remove({"ids": list(part)}) for part in parts)
 
     def remove_matching(self, filter: Mapping[str, Any]) -> int:
         """Delete the documents that pass the filter; how many there were."""
@@ -222,4 +223,6 @@ def _batches(documents: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[st
 
 
 def _document_path(id: str) -> str:
-    return f"{PATH}/{quote(id, safe='')}"
+    # Dots alone would be a step in a path.
+    written = quote(id, safe="") if id.strip(".") else id.replace(".", "%2E")
+    return f"{PATH}/{written}"

@@ -23,7 +23,10 @@ class DocumentIndex:
         self._make_index = make_index
         self._default_model = default_model
         self._making = asyncio.Lock()
-        self._active: Space | None = None
+        # Known before its index is open: what is stored is "not to be had yet", never "nothing",
+        # and what is added meanwhile goes to the same space.
+        self._stored = spaces.active()
+        self._active = self._stored
 
     @property
     def space(self) -> Space | None:
@@ -37,9 +40,8 @@ class DocumentIndex:
 
     async def start(self) -> None:
         """Open the index of the documents that are stored."""
-        active = self._spaces.active()
-        if active is not None:
-            await self._serve(active)
+        if self._stored is not None:
+            await self._serve(self._stored)
 
     async def close(self) -> None:
         """Close the index."""

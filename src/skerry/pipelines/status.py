@@ -265,7 +265,7 @@ class StatusBoard:
     def _documents_part(self) -> PartState:
         index = self._documents.index
         if index.space is None:
-            # It is made with the first document; or the stored ones' index is not open yet.
+            # It is made with the first document.
             return PartState("ready", required=False)
         return replace(_index_part(index.switch.state()), required=False)
 

@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from skerry.api.contract import Exchange
 from skerry.api.faults import error_body
-from skerry.api.native.document_bodies import Given, told_id
+from skerry.api.native.document_given import Given, told_id
 from skerry.api.native.document_wire import DocumentResult
 from skerry.api.streaming import while_connected
 from skerry.api.text_slices import SLICE_CHARACTERS
@@ -71,6 +71,8 @@ class Adding:
     async def _slices(self) -> AsyncIterator[Slice]:
         part, stored = Slice(), set[str]()
         for at, given in enumerate(self._given):
+            if at % BATCH == 0:
+                await asyncio.sleep(0)  # Others get their turn while many are refused.
             loaded = await given.load()
             self._ids[at], self._notes[at] = loaded.id, loaded.notes
             if isinstance(loaded.outcome, SkerryError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from skerry.api.bodies import read_json
 from skerry.api.contract import Answer, Exchange, Route, json_answer
 from skerry.api.native.document_adding import Adding, Outcome, is_of_the_node
-from skerry.api.native.document_bodies import GivenDocuments, read_documents, spelled_number
+from skerry.api.native.document_bodies import read_documents
+from skerry.api.native.document_given import GivenDocuments, spelled_number
 from skerry.api.native.document_wire import (
     DeleteAnswer,
     DeleteRequest,
