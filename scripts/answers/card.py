@@ -13,9 +13,9 @@ from skerry.pipelines.judgement import Judgement, Logistic
 CARD = """\
 # answers: how answers are chosen, and when none is given
 
-`answers.json` holds three logistic regressions, made by `scripts/answers/calibrate.py`: {count} numbers.
-`POST /api/ask` reads the {read} best chunks of a hybrid search, quotes the {sentences} sentences that are
-likeliest by the first, and declines when the second gives the documents a chance below
+`answers.json` holds three logistic regressions, {count} numbers, by `scripts/answers/calibrate.py`.
+`POST /api/ask` reads the {read} best chunks of a hybrid search, quotes the {sentences} sentences
+that are likeliest by the first, and declines when the second gives the documents a chance below
 {threshold:.2f} to answer the question at all. The second is of the cosines of `{embedding}`;
 with another embedding model the third decides, by words alone.
 
