@@ -48,10 +48,11 @@ export async function request(method, path, { query, json, body, signal } = {}) 
 }
 
 /**
- * Send JSON and yield the decoded server-sent events of the answer, up to `[DONE]`. Rejects with
- * an ApiError when the node refuses, when an event tells of an error, when the stream breaks off.
+ * Send JSON and yield the decoded server-sent events of the answer, up to `[DONE]` or the event
+ * that `isLast`. Rejects with an ApiError when the node refuses, when an event tells of an error,
+ * when the stream breaks off.
  */
-export async function* eventStream(path, json, signal) {
+export async function* eventStream(path, json, { signal, isLast = () => false }) {
   const headers = { Accept: "text/event-stream", "Content-Type": "application/json" };
   const response = await send(path, { method: "POST", signal, headers, body: JSON.stringify(json) });
   if (!response.ok) throw refusal(response, await readBody(response), path);
@@ -60,6 +61,7 @@ export async function* eventStream(path, json, signal) {
     const event = JSON.parse(data);
     if (event.error) throw refusal(response, event, path);
     yield event;
+    if (isLast(event)) return;
   }
   throw brokenOff();
 }
@@ -153,6 +155,7 @@ export function parseServerTiming(header) {
   return stages;
 }
 
+const documentPath = (id) => `/api/documents/${encodeURIComponent(id)}`;
 const file = (id) => `/api/images/${encodeURIComponent(id)}`;
 
 /** The addresses an `<img>` or a link may use directly (a session cookie signs them). */
@@ -185,7 +188,7 @@ export const api = {
       max_tokens: maxTokens ?? undefined,
       stream: true,
       stream_options: { include_usage: true },
-    }, signal),
+    }, { signal }),
   classify: (json, signal) => request("POST", "/api/classify", { json, signal }),
   embeddings: (json, signal) => request("POST", "/v1/embeddings", { json, signal }),
 
@@ -204,5 +207,26 @@ export const api = {
     form.append("file", image, name ?? image.name ?? "photo");
     const { data } = await request("POST", "/api/images", { body: form, signal });
     return data.images[0];
+  },
+
+  search: (json, signal) => request("POST", "/api/search", { json, signal }),
+
+  /** How the question is answered, the pieces of the answer, and last the whole of it. */
+  ask: (json, signal) =>
+    eventStream("/api/ask", { ...json, stream: true }, { signal, isLast: (event) => "declined" in event }),
+
+  documents: (query, signal) => request("GET", "/api/documents", { query, signal }),
+  document: (id, signal) => request("GET", documentPath(id), { query: { chunks: true }, signal }),
+  deleteDocument: (id) => request("DELETE", documentPath(id)),
+  deleteCategory: (category) => request("POST", "/api/documents/delete", { json: { filter: { category } } }),
+
+  /** Store one file; resolves to what became of it, rejects when the node refused it. */
+  async storeDocument(document, { id, category = "", signal }) {
+    const form = new FormData();
+    form.append("id", id);
+    if (category) form.append("category", category);
+    form.append("file", document, document.name);
+    const { data } = await request("POST", "/api/documents", { body: form, signal });
+    return data.documents[0];
   },
 };

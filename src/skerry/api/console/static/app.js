@@ -1,11 +1,15 @@
 /** The console: which view stands, and what all views share. */
 
 import { html, render, useCallback, useEffect, useErrorBoundary, useMemo, useRef, useState } from "./vendor/htm-preact.js";
+import { api } from "./api.js";
 import { Detail } from "./components/detail.js";
+import { AddDialog } from "./components/documents/add.js";
 import { Header } from "./components/header.js";
 import { ErrorNotice, Loading } from "./components/notice.js";
-import { UploadDialog, UploadTray } from "./components/uploads.js";
-import { ImageChanges, useImageChanges } from "./lib/changes.js";
+import { Trays } from "./components/tray.js";
+import { UploadDialog } from "./components/uploads.js";
+import { Asking } from "./lib/asking.js";
+import { Changes, useChanges } from "./lib/changes.js";
 import { Conversation } from "./lib/chat.js";
 import { ConsoleContext, allows } from "./lib/context.js";
 import { carriesFiles, droppedFiles } from "./lib/files.js";
@@ -15,12 +19,14 @@ import { navigate, useRoute } from "./lib/route.js";
 import { UploadQueue } from "./lib/uploads.js";
 import { ChatView } from "./views/chat.js";
 import { CollectionView } from "./views/collection.js";
+import { DocumentsView } from "./views/documents.js";
 import { RecognizeView } from "./views/recognize.js";
 import { SignInView } from "./views/signin.js";
 import { LiveView } from "./views/status.js";
 import { TextView } from "./views/text.js";
 
-const TITLES = { recognize: "Recognise", collection: "Collection", chat: "Chat", text: "Text", live: "Live" };
+const TITLES = { recognize: "Recognise", collection: "Collection", documents: "Documents", chat: "Chat", text: "Text", live: "Live" };
+const DROPS = { recognize: "Drop to recognise", documents: "Drop to add documents" };
 
 function Console() {
   const session = useSession();
@@ -59,27 +65,35 @@ function Outage({ error, onRetry }) {
 
 function Workspace({ view, query, session, node }) {
   const recognition = useRecognition();
-  const [changes] = useState(() => new ImageChanges());
-  const [uploads] = useState(() => new UploadQueue());
+  const [changes] = useState(() => new Changes());
+  const [documentChanges] = useState(() => new Changes());
+  const [uploads] = useState(() => new UploadQueue(api.storeImage));
+  const [documentUploads] = useState(() => new UploadQueue(api.storeDocument));
+  const [asking] = useState(() => new Asking());
   const [conversation] = useState(() => new Conversation());
   const [adding, setAdding] = useState(null);
+  const [addingDocuments, setAddingDocuments] = useState(null);
   const [said, announce] = useState("");
   const can = useCallback((scope) => allows(session.scope, scope), [session.scope]);
   const shared = useMemo(
-    () => ({ session, status: node.status, outage: node.error, can, announce, changes, uploads }),
-    [session, node.status, node.error, can, changes, uploads],
+    () => ({ session, status: node.status, outage: node.error, can, announce, changes, uploads, documentChanges, documentUploads }),
+    [session, node.status, node.error, can],
   );
 
   useEffect(() => () => conversation.stop(), [conversation]);
   useEffect(() => uploads.onStored((image) => changes.tell("stored", image)), [uploads, changes]);
-  useImageChanges(changes, (kind) => kind !== "changed" && node.refresh(), [node]);
-  useImageChanges(changes, recognition.follow, [recognition.follow]);
+  useEffect(() => () => asking.stop(), [asking]);
+  useEffect(() => documentUploads.onStored((stored) => documentChanges.tell("stored", stored)), [documentUploads, documentChanges]);
+  useChanges(changes, (kind) => kind !== "changed" && node.refresh(), [node]);
+  useChanges(documentChanges, () => node.refresh(), [node]);
+  useChanges(changes, recognition.follow, [recognition.follow]);
 
   // One photo is a question; several are an addition to the collection.
   const onFiles = useCallback((files) => {
     if (view === "recognize" && files.length === 1) recognition.recognize(files[0]);
-    else if (can("write")) setAdding(files);
-    else announce("This key may not store photos.");
+    else if (!can("write")) announce("This key may not store anything.");
+    else if (view === "documents") setAddingDocuments(files);
+    else setAdding(files);
   }, [view, can]);
   const dropping = useDrop(onFiles);
 
@@ -88,6 +102,7 @@ function Workspace({ view, query, session, node }) {
       <${Guarded} key=${view}>
         ${view === "recognize" && html`<${RecognizeView} recognition=${recognition} onFiles=${onFiles} />`}
         ${view === "collection" && html`<${CollectionView} query=${query} onFiles=${onFiles} />`}
+        ${view === "documents" && html`<${DocumentsView} query=${query} asking=${asking} onFiles=${onFiles} />`}
         ${view === "chat" && html`<${ChatView} conversation=${conversation} />`}
         ${view === "text" && html`<${TextView} />`}
         ${view === "live" && html`<${LiveView} node=${node} />`}
@@ -96,8 +111,9 @@ function Workspace({ view, query, session, node }) {
     </main>
     ${query.image && html`<${Detail} id=${query.image} onRecognize=${recognition.recognizeStored} />`}
     ${adding && html`<${UploadDialog} files=${adding} onClose=${() => setAdding(null)} />`}
-    <${UploadTray} />
-    ${dropping && html`<div class="drop-veil" aria-hidden="true"><p>${view === "recognize" ? "Drop to recognise" : "Drop to add to the collection"}</p></div>`}
+    ${addingDocuments && html`<${AddDialog} files=${addingDocuments} onClose=${() => setAddingDocuments(null)} />`}
+    <${Trays} photos=${uploads} documents=${documentUploads} />
+    ${dropping && html`<div class="drop-veil" aria-hidden="true"><p>${DROPS[view] ?? "Drop to add to the collection"}</p></div>`}
     <p class="visually-hidden" role="status" aria-live="polite">${said}</p>
   </${ConsoleContext.Provider}>`;
 }

@@ -6,8 +6,8 @@ import { Icon } from "./icons.js";
 
 let count = 0;
 
-/** `panel` stands at the page's side; `onClose` is called for Escape, backdrop and button. */
-export function Dialog({ title, onClose, panel = false, children }) {
+/** `panel` stands at the page's side, `wide` for reading; `onClose` is called for Escape, backdrop and button. */
+export function Dialog({ title, onClose, panel = false, wide = false, children }) {
   const dialog = useRef(null);
   const [titleId] = useState(() => `dialog-${(count += 1)}`);
 
@@ -24,7 +24,7 @@ export function Dialog({ title, onClose, panel = false, children }) {
   };
   const onClick = (event) => event.target === dialog.current && onClose();
 
-  return html`<dialog ref=${dialog} class=${panel ? "dialog panel" : "dialog"} aria-labelledby=${titleId}
+  return html`<dialog ref=${dialog} class=${["dialog", panel && "panel", wide && "wide"].filter(Boolean).join(" ")} aria-labelledby=${titleId}
       onCancel=${onCancel} onClick=${onClick}>
     <div class="dialog-frame">
       <div class="dialog-head">

@@ -6,6 +6,7 @@ import { Icon, Mark } from "./icons.js";
 const VIEWS = [
   ["recognize", "Recognise", "photo"],
   ["collection", "Collection", "grid"],
+  ["documents", "Documents", "documents"],
   ["chat", "Chat", "chat"],
   ["text", "Text", "text"],
   ["live", "Live", "pulse"],

@@ -1,13 +1,13 @@
-/** Word of changed images, so that every view shows the same truth. */
+/** Word of what changed on the node, so that every view shows the same truth. */
 
 import { useEffect } from "../vendor/htm-preact.js";
 
-export class ImageChanges {
+export class Changes {
   listeners = new Set();
 
-  /** `kind` is stored, changed or deleted; a deleted image needs only its `id`. */
-  tell(kind, image) {
-    this.listeners.forEach((listener) => listener(kind, image));
+  /** `kind` is stored, changed or deleted; of what is deleted, `item` needs only its `id`. */
+  tell(kind, item) {
+    this.listeners.forEach((listener) => listener(kind, item));
   }
 
   subscribe(listener) {
@@ -16,6 +16,6 @@ export class ImageChanges {
   }
 }
 
-export function useImageChanges(changes, listener, inputs = []) {
+export function useChanges(changes, listener, inputs = []) {
   useEffect(() => changes.subscribe(listener), [changes, ...inputs]);
 }

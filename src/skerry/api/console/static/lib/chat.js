@@ -1,20 +1,16 @@
 /** A conversation with a language model: its turns, and the answer that is being written. */
 
-import { useEffect, useState } from "../vendor/htm-preact.js";
 import { api } from "../api.js";
-
-const REDRAW_MS = 50;
+import { Watched } from "./watched.js";
 
 /** One conversation for the whole page: it goes on while its owner looks at another view. */
-export class Conversation {
+export class Conversation extends Watched {
   turns = [];
   draft = "";
   model = "";
   settings = { system: "", temperature: 0.6, maxTokens: 512 };
   count = 0;
   abort = null;
-  listeners = new Set();
-  redraw = 0;
 
   get busy() {
     return this.abort !== null;
@@ -85,19 +81,6 @@ export class Conversation {
     Object.assign(this, changes);
     this.changed();
   }
-
-  changed() {
-    if (this.redraw) return;
-    this.redraw = setTimeout(() => {
-      this.redraw = 0;
-      this.listeners.forEach((tell) => tell());
-    }, REDRAW_MS);
-  }
-
-  subscribe(listener) {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
 }
 
 function take(turn, { choices: [choice], usage }) {
@@ -124,11 +107,4 @@ export function figuresOf({ usage, pieces, sentMs, firstMs, lastMs }) {
     firstMs: firstMs == null ? null : firstMs - sentMs,
     tokensPerS: tokens > 1 && writingS > 0 ? (tokens - 1) / writingS : null,
   };
-}
-
-/** Redraw the calling component when the conversation moves. */
-export function useConversation(conversation) {
-  const [, draw] = useState(0);
-  useEffect(() => conversation.subscribe(() => draw((count) => count + 1)), [conversation]);
-  return conversation;
 }

@@ -1,10 +1,9 @@
 /** A page by page view of the stored images under some filters. */
 
-import { useCallback, useEffect, useRef, useState } from "../vendor/htm-preact.js";
 import { api } from "../api.js";
+import { usePages } from "./pages.js";
 
 const PAGE = 48;
-const EMPTY = { phase: "loading", images: [], next: null, total: null, error: null };
 const DAY_S = 86400;
 
 /** The filters' names in the page's address. */
@@ -26,52 +25,14 @@ export function listQuery(filters) {
 /** Local midnight of a date field ("2026-11-24") in Unix seconds. */
 const startOfDay = (text) => Math.floor(new Date(`${text}T00:00`).getTime() / 1000);
 
-/** `{phase, images, next, total, error}` and the moves on it; phase is loading, ready, more or failed. */
+/** The images under the filters; what `usePages` gives, its items as `images`. */
 export function useCollection(filters) {
-  const [state, setState] = useState(EMPTY);
-  const running = useRef(null);
   const key = JSON.stringify(FILTERS.map((name) => filters[name] ?? ""));
-
-  const load = useCallback(async (cursor) => {
-    if (!cursor) running.current?.abort();
-    else if (running.current) return;
-    const abort = new AbortController();
-    running.current = abort;
-    setState((now) => ({ ...now, phase: cursor ? "more" : "loading", error: null }));
-    try {
-      const { data } = await api.images({ ...listQuery(filters), limit: PAGE, cursor }, abort.signal);
-      setState((now) => ({ ...merged(now, data, cursor), phase: "ready", error: null }));
-    } catch (error) {
-      if (abort.signal.aborted) return;
-      setState((now) => ({ ...now, phase: "failed", error }));
-    } finally {
-      if (running.current === abort) running.current = null;
-    }
-  }, [key]);
-
-  useEffect(() => {
-    load(null);
-    return () => running.current?.abort();
-  }, [load]);
-
-  const replace = useCallback((image) => setState((now) => ({
-    ...now,
-    images: now.images.map((other) => (other.id === image.id ? { ...other, ...image } : other)),
-  })), []);
-
-  const remove = useCallback((ids) => setState((now) => {
-    const images = now.images.filter(({ id }) => !ids.has(id));
-    const gone = now.images.length - images.length;
-    return { ...now, images, total: now.total == null ? null : now.total - gone };
-  }), []);
-
-  return { ...state, reload: () => load(null), loadMore: () => load(state.next), replace, remove };
-}
-
-function merged(now, data, cursor) {
-  const known = new Set(cursor ? now.images.map(({ id }) => id) : []);
-  const images = cursor ? [...now.images, ...data.images.filter(({ id }) => !known.has(id))] : data.images;
-  return { images, next: data.next, total: data.total ?? null };
+  const { items, ...pages } = usePages(key, async (cursor, signal) => {
+    const { data } = await api.images({ ...listQuery(filters), limit: PAGE, cursor }, signal);
+    return { ...data, items: data.images };
+  });
+  return { ...pages, images: items };
 }
 
 /** Do `work` for each item, a few at once; resolves to the failures as `[item, error]`. */

@@ -1,6 +1,10 @@
 /** Files out of a drop, a paste or a chooser; folders are walked to the end. */
 
 const IMAGE_NAME = /\.(jpe?g|jfif|png|webp|gif|bmp|tiff?|avif|heic)$/i;
+const DOCUMENT_NAME = /\.(txt|text|log|rst|md|markdown|html?|xhtml|pdf|docx)$/i;
+
+/** What a chooser of documents offers. */
+export const DOCUMENT_TYPES = ".txt,.text,.log,.rst,.md,.markdown,.htm,.html,.xhtml,.pdf,.docx";
 
 /** By type or by name: some systems give photos no type at all. */
 export const looksLikeImage = (file) => file.type.startsWith("image/") || IMAGE_NAME.test(file.name);
@@ -9,6 +13,12 @@ export const looksLikeImage = (file) => file.type.startsWith("image/") || IMAGE_
 export function splitImages(files) {
   const images = files.filter(looksLikeImage);
   return { images, leftOut: files.length - images.length };
+}
+
+/** The files among these that the node reads as documents, and how many others were left out. */
+export function splitDocuments(files) {
+  const documents = files.filter(({ name }) => DOCUMENT_NAME.test(name));
+  return { documents, leftOut: files.length - documents.length };
 }
 
 /** Every file of a drop as `File`s, folders included; each carries its path in `relativePath`. */
@@ -36,11 +46,11 @@ async function walk(entry) {
 
 const read = (reader) => new Promise((resolve, reject) => reader.readEntries(resolve, reject));
 
+/** Where a file lay in the folder that was chosen; the name alone of one that was chosen itself. */
+export const pathOf = (file) => file.relativePath || file.webkitRelativePath || file.name;
+
 /** The name of the folder a file lay in, or "". */
-export function folderOf(file) {
-  const path = file.relativePath || file.webkitRelativePath || "";
-  return path.split("/").slice(-2, -1)[0] ?? "";
-}
+export const folderOf = (file) => pathOf(file).split("/").slice(-2, -1)[0] ?? "";
 
 export const pastedFiles = (event) =>
   [...(event.clipboardData?.files ?? [])].filter(looksLikeImage);

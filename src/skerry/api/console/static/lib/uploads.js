@@ -1,27 +1,30 @@
-/** Files on their way into the collection: a few at a time, each with its own result. */
+/** Files on their way to the node: a few at a time, each with its own result. */
 
-import { useEffect, useState } from "../vendor/htm-preact.js";
-import { ApiError, api } from "../api.js";
+import { ApiError } from "../api.js";
+import { pathOf } from "./files.js";
+import { Watched } from "./watched.js";
 
 const PARALLEL = 3;
 const ATTEMPTS = 6;
-const REDRAW_MS = 100;
 
 /** One queue for the whole page: it goes on while its owner looks at another view. */
-export class UploadQueue {
+export class UploadQueue extends Watched {
   items = [];
   running = 0;
   abort = new AbortController();
-  listeners = new Set();
   storedListeners = new Set();
-  redraw = 0;
 
-  /** Queue `files`; `options` are `{uploadedBy, tagsFor(file)}`. */
-  add(files, { uploadedBy, tagsFor }) {
+  /** `store(file, {...fields, signal})` resolves to what the node says of it, with its `status`. */
+  constructor(store) {
+    super();
+    this.store = store;
+  }
+
+  /** Queue `files`, each to be stored with `fieldsFor(file)`. */
+  add(files, fieldsFor) {
     if (!this.busy) this.items = [];
     for (const file of files) {
-      const name = file.relativePath || file.webkitRelativePath || file.name;
-      this.items.push({ key: this.items.length, file, name, status: "waiting", error: null, image: null, uploadedBy, tags: tagsFor(file) });
+      this.items.push({ key: this.items.length, file, name: pathOf(file), status: "waiting", error: null, stored: null, fields: fieldsFor(file) });
     }
     this.pump();
   }
@@ -31,8 +34,8 @@ export class UploadQueue {
   }
 
   get counts() {
-    const counts = { total: this.items.length, created: 0, exists: 0, failed: 0, cancelled: 0, waiting: 0, sending: 0 };
-    for (const { status } of this.items) counts[status] += 1;
+    const counts = { total: this.items.length, failed: 0, waiting: 0, sending: 0 };
+    for (const { status } of this.items) counts[status] = (counts[status] ?? 0) + 1;
     return { ...counts, settled: counts.total - counts.waiting - counts.sending };
   }
 
@@ -50,9 +53,9 @@ export class UploadQueue {
   async send(item) {
     const { signal } = this.abort;
     try {
-      item.image = await this.storePatiently(item, signal);
-      item.status = item.image.status;
-      this.storedListeners.forEach((tell) => tell(item.image));
+      item.stored = await this.storePatiently(item, signal);
+      item.status = item.stored.status;
+      this.storedListeners.forEach((tell) => tell(item.stored));
     } catch (error) {
       item.status = signal.aborted ? "cancelled" : "failed";
       item.error = error;
@@ -63,10 +66,10 @@ export class UploadQueue {
   }
 
   /** A node that is full says when to come back; that is no failure of the file. */
-  async storePatiently({ file, uploadedBy, tags }, signal) {
+  async storePatiently({ file, fields }, signal) {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await api.storeImage(file, { name: file.name, uploadedBy, tags, signal });
+        return await this.store(file, { ...fields, signal });
       } catch (error) {
         if (!(error instanceof ApiError) || !error.retryAfterS || attempt === ATTEMPTS) throw error;
         await pause(error.retryAfterS * 1000, signal);
@@ -86,19 +89,6 @@ export class UploadQueue {
     this.changed();
   }
 
-  changed() {
-    if (this.redraw) return;
-    this.redraw = setTimeout(() => {
-      this.redraw = 0;
-      this.listeners.forEach((tell) => tell());
-    }, REDRAW_MS);
-  }
-
-  subscribe(listener) {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
-
   onStored(listener) {
     this.storedListeners.add(listener);
     return () => this.storedListeners.delete(listener);
@@ -113,11 +103,4 @@ function pause(ms, signal) {
       reject(signal.reason);
     }, { once: true });
   });
-}
-
-/** Redraw the calling component when the queue moves. */
-export function useUploads(queue) {
-  const [, draw] = useState(0);
-  useEffect(() => queue.subscribe(() => draw((count) => count + 1)), [queue]);
-  return queue;
 }

@@ -6,9 +6,9 @@ import { Icon } from "../components/icons.js";
 import { ModelNotice, ModelPicker } from "../components/models.js";
 import { Empty, Loading } from "../components/notice.js";
 import { Turn } from "../components/turn.js";
-import { useConversation } from "../lib/chat.js";
 import { useConsole } from "../lib/context.js";
 import { chosenModel, useModels } from "../lib/models.js";
+import { useWatched } from "../lib/watched.js";
 
 const AT_END_PX = 48;
 const TOPICS = ["What can you help me with?", "Write a haiku about the sea.", "Explain what a lighthouse is for, to a child."];
@@ -35,7 +35,7 @@ function NoModel({ status }) {
 }
 
 function Chat({ conversation, models, generation }) {
-  const { turns, busy, model: name } = useConversation(conversation);
+  const { turns, busy, model: name } = useWatched(conversation);
   const model = chosenModel(models, name);
   const field = useRef(null);
   const focus = () => field.current?.focus();

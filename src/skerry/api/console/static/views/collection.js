@@ -4,10 +4,11 @@ import { html, useCallback, useEffect, useMemo, useRef, useState } from "../vend
 import { FileButton } from "../components/choose.js";
 import { Filters } from "../components/filters.js";
 import { Icon } from "../components/icons.js";
+import { More } from "../components/more.js";
 import { Empty, RetriedError } from "../components/notice.js";
 import { SelectionBar } from "../components/selection.js";
 import { Tile, TileSkeletons } from "../components/tile.js";
-import { useImageChanges } from "../lib/changes.js";
+import { useChanges } from "../lib/changes.js";
 import { FILTERS, useCollection } from "../lib/collection.js";
 import { useConsole } from "../lib/context.js";
 import { pastedFiles } from "../lib/files.js";
@@ -41,7 +42,7 @@ export function CollectionView({ query, onFiles }) {
         selected=${selection.ids.has(image.id)} onSelect=${selection.toggle} />`)}
       ${phase === "loading" && !images.length && html`<${TileSkeletons} />`}
     </ul>
-    <${More} collection=${collection} />
+    <${More} pages=${collection} />
     ${selection.images.length > 0 && html`<${SelectionBar} images=${selection.images}
       allLoaded=${selection.images.length === images.length} onSelectAll=${selection.all} onClear=${selection.clear} />`}`;
 }
@@ -67,25 +68,11 @@ function Nothing({ filtered, writable }) {
   </${Empty}>`;
 }
 
-/** The next page when its end comes into sight; a button for those who do not scroll. */
-function More({ collection: { next, phase, loadMore } }) {
-  const end = useRef(null);
-  useEffect(() => {
-    if (!next || phase !== "ready") return undefined;
-    const observer = new IntersectionObserver(([entry]) => entry.isIntersecting && loadMore(), { rootMargin: "600px" });
-    observer.observe(end.current);
-    return () => observer.disconnect();
-  }, [next, phase]);
-  return html`<div ref=${end} class="more">
-    ${next && html`<button class="button" disabled=${phase === "more"} onClick=${loadMore}>${phase === "more" ? "Loading…" : "Show more"}</button>`}
-  </div>`;
-}
-
 /** Changes made anywhere in the page show here; what is new is read again in the filters' order. */
 function useFollow(changes, { replace, remove, reload }) {
   const timer = useRef(0);
   useEffect(() => () => clearTimeout(timer.current), []);
-  useImageChanges(changes, (kind, image) => {
+  useChanges(changes, (kind, image) => {
     if (kind === "changed") replace(image);
     else if (kind === "deleted") remove(new Set([image.id]));
     else {
