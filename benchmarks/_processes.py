@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -31,7 +32,14 @@ STOP_LIMIT_S = 20.0
 DRAIN_LIMIT_S = 5.0
 DRAIN_STEP_S = 0.2
 IDLE_SHARE = 0.15
+PR_SET_CHILD_SUBREAPER = 36
 TEXT_TASKS = ("EMBEDDING", "CLASSIFIER", "CHAT")
+
+
+def adopt_orphans() -> None:
+    """Become the parent of processes that outlive theirs, so that their time counts as ours."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,9 @@ class Service:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        with suppress(ChildProcessError):  # none is left
+            while True:
+                os.waitpid(-self.process.pid, 0)
 
     def processes(self) -> list[psutil.Process]:
         """The program and its descendants."""
@@ -146,6 +157,7 @@ def spawn(
 ) -> Service:
     """A Python with `arguments`, in a process group of its own, talking to us by pipes."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    adopt_orphans()
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("SKERRY_")}
     with log.open("w") as errors:
         process = subprocess.Popen(
