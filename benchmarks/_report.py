@@ -24,6 +24,7 @@ FLAGS = (
 PACKAGES = (
     "skerry", "openvino", "onnxruntime", "qdrant-edge-py", "numpy", "pillow", "starlette",
     "uvicorn", "uvloop", "httptools", "msgspec", "orjson", "apsw", "litserve",
+    "bm25s", "chromadb", "lancedb",
 )  # fmt: skip
 
 Cell = str | int | float

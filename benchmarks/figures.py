@@ -29,7 +29,7 @@ DOCS = ROOT / "docs"
 PLOTS = DOCS / "figures"
 ORDER = (
     "recognize", "cached", "ladder", "ingest", "vector_search", "startup", "shared_weights",
-    "embeddings", "classification",
+    "embeddings", "classification", "generation", "retrieval", "documents",
 )  # fmt: skip
 BUSY_PERCENT = 10
 BAR, MUTED, REFERENCE = "#2f6f8f", "#8a979e", "#c2562d"

@@ -22,6 +22,7 @@ FULL: dict[str, list[str]] = {
     "embeddings": [],
     "classification": [],
     "generation": [],
+    "documents": [],
 }
 SHORT: dict[str, list[str]] = {
     "startup": ["--starts", "3"],
@@ -32,6 +33,7 @@ SHORT: dict[str, list[str]] = {
     "embeddings": ["--rounds", "1", "--seconds", "0.5"],
     "classification": ["--rounds", "1", "--seconds", "0.5"],
     "generation": ["--rounds", "1", "--tokens", "32", "--seconds", "3"],
+    "documents": ["--short"],
 }
 QUIET_LOAD = 0.5
 
