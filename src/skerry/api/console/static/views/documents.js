@@ -38,8 +38,8 @@ function said({ count, chunks, index }) {
 
 /** The parts keep each other's filters and words. */
 function Parts({ part, query: { q, mode, category, group } }) {
-  return html`<nav class="parts" aria-label="Documents">
-    ${PARTS.map(([name, title, icon]) => html`<a key=${name} class="part" aria-current=${name === part ? "page" : undefined}
+  return html`<nav class="doc-parts" aria-label="Documents">
+    ${PARTS.map(([name, title, icon]) => html`<a key=${name} class="doc-part" aria-current=${name === part ? "page" : undefined}
       href=${hashOf("documents", { part: name, q, mode, category, group })}><${Icon} name=${icon} size="18" /> ${title}</a>`)}
   </nav>`;
 }
