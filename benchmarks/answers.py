@@ -195,7 +195,8 @@ def report(runs: dict[str, list[Asked]], *, split: str) -> Report:
         before = median(one.before_ms for one in with_book if one.answer is not None)
         alone = median(one.ms for one in without)
         result.claims = [
-            Claim("Right answers that quoting gains on the model alone", gained, GAIN, "%"),
+            Claim(f"Right answers that quoting gains on the model alone, of {len(same)} questions",
+                  gained, GAIN, "%"),
             Claim("Unanswerable questions answered all the same",
                   100 - declined(quoted, answerable=False), MADE_UP, "%", at_most=True),
             Claim("Time that retrieval adds to the model's own", 100 * before / alone,
