@@ -21,6 +21,8 @@ SMALLEST_CALL_TOKENS = 128
 """Work is shared between idle streams in calls no smaller than this."""
 FIRST_GUESS_TOKENS_PER_S = 5000.0
 NEWEST_WEIGHS = 0.1
+TELLING_SHARE = 0.25
+"""Of a full call: a smaller one is mostly the cost of calling, and says little of many tokens."""
 MIN_RETRY_AFTER_S = 0.1
 HOPELESS = 2.0
 """A request is refused at once when alone it would take so many times the time it has."""
@@ -208,6 +210,8 @@ class TextBatcher:
         self._waiting = [request for request in self._waiting if request.waits]
 
     def _note_rate(self, tokens: int, elapsed_s: float) -> None:
+        if tokens < TELLING_SHARE * self._call_tokens:
+            return
         rate = self.encoder.streams * tokens / max(elapsed_s, 1e-6)
         weight = NEWEST_WEIGHS if self._measured else 1.0
         self._tokens_per_s += weight * (rate - self._tokens_per_s)

@@ -230,6 +230,17 @@ async def test_what_cannot_be_done_in_time_is_refused_at_once(metrics: Metrics) 
     assert len(encoder.calls) == 1
 
 
+async def test_short_calls_say_nothing_of_how_long_many_tokens_take(metrics: Metrics) -> None:
+    encoder = GatedEncoder()
+    encoder.open()
+    batcher = batcher_of(encoder, metrics)
+    await submit(batcher, [text(1, 60)])  # 6000 tokens a second
+    for _ in range(100):
+        await submit(batcher, [text(1, 2)])  # 200 tokens a second
+    values = await submit(batcher, [text(1, 60)] * 500, seconds=10)
+    assert values.shape == (500, 2)
+
+
 async def test_a_cancelled_callers_texts_leave_the_queue(metrics: Metrics) -> None:
     encoder = GatedEncoder()
     batcher = batcher_of(encoder, metrics)
