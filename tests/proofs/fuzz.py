@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from mutations import Mutations, Request
 
 from fast_model import ENVIRON, install_fast_model
-from running_node import RunningNode, start_node
+from running_node import RunningNode, start_node, wait_for_texts
+from tiny_encoder import install_tiny_encoder
 
 AT_ONCE = 8
 HANG_S = 20.0
@@ -91,7 +92,7 @@ async def send_http(proof: Proof, http: httpx.AsyncClient, request: Request) -> 
         return proof.failed(request, f"{answer.status_code}: {answer.text[:300]}")
     if answer.status_code >= 400:
         check_shape(proof, request, answer)
-    elif request.path == "/api/images" and request.method == "POST":
+    elif request.path in ("/api/images", "/api/documents") and request.method == "POST":
         await forget(http, answer)
     return None
 
@@ -110,7 +111,8 @@ def check_shape(proof: Proof, request: Request, answer: httpx.Response) -> None:
     elif "error" in body:
         errors = [body["error"]]
     else:
-        errors = [image["error"] for image in body.get("images", [{}])]
+        results = body.get("images") or body.get("documents") or [{}]
+        errors = [one["error"] for one in results]
     if not all(set(error) >= ERROR_FIELDS for error in errors):
         return proof.failed(request, f"{answer.status_code} has another shape: {body}")
     return None
@@ -118,9 +120,12 @@ def check_shape(proof: Proof, request: Request, answer: httpx.Response) -> None:
 
 async def forget(http: httpx.AsyncClient, answer: httpx.Response) -> None:
     """Delete what a lucky mutation stored: growth of the collection is not growth of the node."""
-    for image in answer.json()["images"]:
+    told = answer.json()
+    for image in told.get("images", ()):
         if image["status"] == "created":
             await http.delete(f"/api/images/{image['id']}")
+    if ids := [one["id"] for one in told.get("documents", ())]:
+        await http.post("/api/documents/delete", json={"ids": ids})
 
 
 async def send_raw(proof: Proof, node: RunningNode, request: Request) -> None:
@@ -187,9 +192,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     arguments = parser.parse_args()
     proof = Proof(Path(tempfile.mkdtemp(prefix="skerry-fuzz-")))
-    environ = {**ENVIRON, "SKERRY_CACHE_MAX_BYTES": str(1 << 20)}
     models = install_fast_model(proof.folder / "models")
+    embedding = models / "tiny-encoder"
+    embedding.mkdir()
+    install_tiny_encoder(embedding)
+    environ = {
+        **ENVIRON,
+        "SKERRY_CACHE_MAX_BYTES": str(1 << 20),
+        "SKERRY_MODELS_EMBEDDING": embedding.name,
+    }
     node = start_node(proof.folder / "data", models=models, environ=environ)
+    wait_for_texts(node)
     began = time.monotonic()
     try:
         before, after = asyncio.run(

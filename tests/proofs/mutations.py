@@ -22,6 +22,20 @@ JSON_CALLS = (
     ("POST", "/api/session", b'{"key": "sk_abc"}'),
     ("PUT", "/api/models/default", b'{"name": "nothing"}'),
     ("POST", "/api/recognize", b'{"image": "aGVsbG8gd29ybGQ="}'),
+    ("POST", "/api/documents", b'{"id": "a/b", "text": "The cat sat.", "timestamp": 17}'),
+    (
+        "POST",
+        "/api/documents",
+        b'[{"id": "a", "text": "b", "metadata": {"n": [1, "x"]}}, {}]',
+    ),
+    ("POST", "/api/documents/delete", b'{"filter": {"must": [{"key": "category", "range": {}}]}}'),
+    ("POST", "/api/documents/delete", b'{"ids": ["a", "b/c"]}'),
+    ("POST", "/api/search", b'{"query": "cat", "filter": {"timestamp": {"gte": 1, "lt": 2}}}'),
+    ("POST", "/api/search", b'{"query": "cat", "mode": "keyword", "facets": ["metadata.n"]}'),
+)
+LINES = (
+    (b"application/x-ndjson", b'{"id": "a", "text": "b"}\n\n{"id": "c", "text": "The cat sat."}\n'),
+    (b"text/csv", b'id,text,title,n\na,"The cat, it sat",t,3\nb,on the mat,,\n'),
 )
 QUERIES = (
     ("GET", "/api/images", b"limit=5&cursor=MTIzLjQ&uploaded_by=ann&tag.shelf=3&label=cat"),
@@ -29,6 +43,8 @@ QUERIES = (
     ("GET", "/api/images/1/thumbnail", b"size=64"),
     ("GET", "/api/jobs/1", b"x=1"),
     ("GET", "/v1/models/fast", b""),
+    ("GET", "/api/documents", b"category=a&metadata.n=3&timestamp_after=2026-01-31&limit=5"),
+    ("GET", "/api/documents/a%2Fb", b"chunks=true"),
 )
 ODD_BYTES = (b"\x00", b"\xff", b"\xed\xa0\x80", b"\r\n", b"--", b'"', b"{", b"%", b"\x7f", b";")
 RAW = (
@@ -63,6 +79,7 @@ class Mutations:
             (15, self._form),
             (10, self._base64),
             (15, self._json),
+            (5, self._lines),
             (10, self._query),
             (10, self._socket),
         )
@@ -138,6 +155,10 @@ class Mutations:
         method, path, body = self._random.choice(JSON_CALLS)
         kind = {b"content-type": b"application/json"}
         return Request(method, path, self.damaged(body), kind)
+
+    def _lines(self) -> Request:
+        kind, body = self._random.choice(LINES)
+        return Request("POST", "/api/documents", self.damaged(body), {b"content-type": kind})
 
     def _query(self) -> Request:
         method, path, query = self._random.choice(QUERIES)

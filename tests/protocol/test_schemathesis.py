@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pictures import png
-from running_node import RunningNode
+from running_node import RunningNode, wait_for_texts
+from tiny_encoder import install_tiny_encoder
 
 # Ids that exist, so that the calls reach more than "not found".
 SETTINGS = """
@@ -19,18 +20,24 @@ include-operation-id = "delete_image"
 parameters = { "path.id" = 1 }
 
 [[operations]]
-include-operation-id-regex = "^(get_image|image_file|image_thumbnail|change_image)$"
+include-operation-id-regex = "^(get_image|image_file|image_thumbnail|change_image|get_document)$"
 parameters = { "path.id" = 2 }
 """
 
 
 @pytest.fixture
-def keyed(fast_node: Callable[..., RunningNode]) -> RunningNode:
-    """A node with a key, in whose name the calls are made, a few images, and no documents."""
-    node = fast_node()
+def keyed(fast_node: Callable[..., RunningNode], fast_models: Path) -> RunningNode:
+    """A node with a key, in whose name the calls are made, a few images and a document."""
+    if not (fast_models / "tiny-encoder").exists():
+        (fast_models / "tiny-encoder").mkdir()
+        install_tiny_encoder(fast_models / "tiny-encoder")
+    node = fast_node(environ={"SKERRY_MODELS_EMBEDDING": "tiny-encoder"})
+    wait_for_texts(node)
     with node.client() as client:
         for _ in range(3):
             client.post("/api/images", content=png()).raise_for_status()
+        document = {"id": "2", "text": "the cat sat on the mat"}
+        client.post("/api/documents", json=document).raise_for_status()
         key = {"name": "a name that nobody guesses and revokes", "scope": "admin"}
         client.post("/api/keys", json=key).raise_for_status()
     secret = (node.data / "local.key").read_text().strip()

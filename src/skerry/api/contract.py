@@ -122,6 +122,8 @@ class Route:
     body_type: type[msgspec.Struct] | None = None
     answers: Mapping[int, Any] = field(default_factory=dict)
     """Type of the JSON by status; a string names another media type; None: no body."""
+    streams: bool = False
+    """Whether it may answer 200 by server-sent events instead."""
     errors: tuple[int, ...] = ()
     """Error statuses beyond those that every route may answer."""
     errors_as: Dialect = "native"

@@ -34,6 +34,7 @@ ERROR_SHAPES: dict[Dialect, type[msgspec.Struct]] = {
     "openai": OpenAIErrorAnswer,
     "tei": TeiErrorAnswer,
 }
+EVENTS = "text/event-stream"
 BINARY = {"type": "string", "format": "binary"}
 FILE_FORM = {
     "type": "object",
@@ -221,6 +222,9 @@ def _responses(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
             # Of many things each was refused, for a reason of its own; or the body as a whole.
             either = {"anyOf": [schemas[answer], refusal]}
             body = {"content": {"application/json": {"schema": either}}}
+        if status == 200 and route.streams:
+            # OpenAPI 3.1 has no words for the single events.
+            body["content"][EVENTS] = {}
         responses[str(status)] = {"description": route.summary, **body}
     errors = {400, 403, 503, *route.errors}
     if route.access != "public":

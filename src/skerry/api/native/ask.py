@@ -254,5 +254,6 @@ def _event(value: msgspec.Struct) -> bytes:
 ROUTES = [
     Route("POST", "/api/ask", "infer", ask,
           "Answer a question from the documents, with sources, whole or streamed.",
-          body="json", body_type=AskBody, answers={200: AskAnswer}, errors=(404, 409, 422)),
+          body="json", body_type=AskBody, answers={200: AskAnswer}, errors=(404, 409, 422),
+          streams=True),
 ]  # fmt: skip

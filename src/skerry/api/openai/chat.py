@@ -160,5 +160,5 @@ ROUTES = [
     Route("POST", "/v1/chat/completions", "infer", create_chat_completion,
           "The next turn of a conversation, whole or streamed (OpenAI).",
           body="json", body_type=ChatRequest, answers={200: ChatAnswer},
-          errors=(404, 422), errors_as="openai"),
+          errors=(404, 422), errors_as="openai", streams=True),
 ]  # fmt: skip

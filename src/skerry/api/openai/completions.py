@@ -244,5 +244,5 @@ ROUTES = [
     Route("POST", "/v1/completions", "infer", create_completion,
           "What follows a prompt, whole or streamed (OpenAI).",
           body="json", body_type=CompletionRequest, answers={200: CompletionAnswer},
-          errors=(404, 422), errors_as="openai"),
+          errors=(404, 422), errors_as="openai", streams=True),
 ]  # fmt: skip
