@@ -21,6 +21,8 @@ from skerry.vectors.base import CollectionSpec, CollectionStatus, VectorIndex
 log = logging.getLogger(__name__)
 
 WORKER = "vectors"
+LOOK_S = 1.0
+"""How often the log is looked at unasked."""
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 10.0
 STEADY_S = 30.0
@@ -201,7 +203,8 @@ class Follower:
         self._size.set(status.points)
 
     async def _sleep(self) -> None:
-        due = None if self._flush_at == math.inf else self._flush_at
+        # Images and documents share the log: who writes the one need not know this index.
+        due = min(self._flush_at, asyncio.get_running_loop().time() + LOOK_S)
         with suppress(TimeoutError):
             async with asyncio.timeout_at(due):
                 await self._wake.wait()

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from skerry.errors import SpaceMismatch
 from skerry.filters import Filter
 from skerry.media.words import query_terms, words
 from skerry.pipelines.document_index import DocumentIndex
@@ -137,6 +138,18 @@ class DocumentSearch:
         )
 
     async def _by_meaning(
+        self, order: SearchOrder, count: int, *, deadline: float, stages: Stages
+    ) -> Ranked:
+        model = self._index.model
+        try:
+            return await self._near(order, count, deadline=deadline, stages=stages)
+        except SpaceMismatch:
+            # The documents moved to another model meanwhile: once more, with that one.
+            if model == self._index.model:
+                raise
+            return await self._near(order, count, deadline=deadline, stages=stages)
+
+    async def _near(
         self, order: SearchOrder, count: int, *, deadline: float, stages: Stages
     ) -> Ranked:
         async with self._texts.embedder(self._index.model) as embedder:

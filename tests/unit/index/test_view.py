@@ -106,6 +106,12 @@ async def test_search_sees_what_was_committed_before_it(setting):
             assert item_id not in await setting.ids()
 
 
+async def test_what_others_write_to_the_log_is_noticed_unasked(setting):
+    await setting.index.open()
+    setting.journal.put(1)  # and nobody wakes the index
+    await until(lambda: setting.index.state().lag == 0 and setting.index.state().points == 1)
+
+
 async def test_search_says_how_far_behind_it_is_when_time_is_up(setting):
     await setting.index.open()
     setting.journal.open.clear()

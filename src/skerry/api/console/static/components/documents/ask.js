@@ -30,10 +30,10 @@ export function Ask({ query: { category = "" }, asking }) {
       <${TextField} label="Question" field=${field} value=${draft} rows="2" maxlength="10000" placeholder="What do you want to know from the documents?"
         onInput=${(text) => asking.set({ draft: text })} onEnter=${ask} />
       <div class="question-options">
-        <label class="field"><span class="field-name">Answer</span>
-          <select value=${mode} onChange=${({ target }) => asking.set({ mode: target.value })}>
+        <div class="field"><label class="field-name" for="ask-mode">Answer</label>
+          <select id="ask-mode" value=${mode} onChange=${({ target }) => asking.set({ mode: target.value })}>
             ${MODES.map(([name, title]) => html`<option key=${name} value=${name}>${title}</option>`)}
-          </select></label>
+          </select></div>
         <${CategoryFilter} value=${category} />
         <button class=${busy ? "button stop" : "button primary"} disabled=${!busy && !draft.trim()}>
           <${Icon} name=${busy ? "stop" : "send"} /> ${busy ? "Stop" : "Ask"}</button>
