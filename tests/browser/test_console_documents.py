@@ -246,7 +246,7 @@ def test_a_model_may_phrase_the_answer(
     figures = card.get_by_role("list", name="Figures of the answer")
     figures.wait_for()
     expect(figures).to_contain_text("phrased by")
-    # So small a model may write nothing to some prompts: then it is said, and not shown as an answer.
+    # So small a model may write nothing to some prompts: then that is said.
     wrote = card.locator(".answer-text").or_(card.get_by_text("The language model wrote nothing."))
     expect(wrote.first).to_be_visible()
 
