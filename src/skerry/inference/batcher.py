@@ -138,12 +138,9 @@ class Batcher:
 
     def _start(self, items: list[Waiting]) -> None:
         self._batch_size.observe(len(items))
-        call = asyncio.create_task(self._run([item.image for item in items]))
+        call = asyncio.create_task(self.runner.run([item.image for item in items]))
         self._tasks.add(call)
         call.add_done_callback(lambda done: self._finish(items, done))
-
-    async def _run(self, images: list[bytes]) -> Extractions:
-        return await self.runner.run(images)
 
     def _finish(self, items: list[Waiting], call: asyncio.Task[Extractions]) -> None:
         self._tasks.discard(call)

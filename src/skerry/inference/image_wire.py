@@ -37,23 +37,10 @@ class Run(msgspec.Struct, frozen=True, tag=True):
     images: Sequence[bytes]
 
 
-class Refused(msgspec.Struct, frozen=True, tag=True):
-    """An image that has no features, and why."""
-
-    error: bytes
-
-
-class Done(msgspec.Struct, frozen=True, tag=True):
-    """An image's features."""
-
-    packed: bytes
-    decode_s: float
-
-
 class Ran(msgspec.Struct, frozen=True):
-    """The answer to Run, an outcome for each image."""
+    """The answer to Run: of each image its features, or its error as frames carry one."""
 
-    outcomes: list[Done | Refused]
+    outcomes: list[Extracted | bytes]
     inference_s: float
 
 
@@ -79,9 +66,7 @@ def decode_loaded(body: bytes) -> Loaded:
 def encode_extractions(extractions: Extractions) -> bytes:
     """The answer to Run."""
     outcomes = [
-        Refused(encode_error(outcome))
-        if isinstance(outcome, SkerryError)
-        else Done(outcome.packed, outcome.decode_s)
+        encode_error(outcome) if isinstance(outcome, SkerryError) else outcome
         for outcome in extractions.outcomes
     ]
     return msgspec.msgpack.encode(Ran(outcomes, extractions.inference_s))
@@ -90,12 +75,7 @@ def encode_extractions(extractions: Extractions) -> bytes:
 def decode_extractions(body: bytes) -> Extractions:
     """The inverse of `encode_extractions`."""
     ran: Ran = _RAN.decode(body)
-    return Extractions(
-        [
-            Extracted(outcome.packed, outcome.decode_s)
-            if isinstance(outcome, Done)
-            else decode_error(outcome.error)
-            for outcome in ran.outcomes
-        ],
-        ran.inference_s,
-    )
+    outcomes = [
+        decode_error(outcome) if isinstance(outcome, bytes) else outcome for outcome in ran.outcomes
+    ]
+    return Extractions(outcomes, ran.inference_s)
