@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from skerry.media.chunks import Chunk, chunk
 from skerry.media.tokens import Tokens
 from skerry.media.words import words
-from skerry.pipelines.embed import Embedder
+from skerry.pipelines.embed import PASSAGE, Embedder
 from skerry.pipelines.stages import Stages
 from skerry.sql.document_rows import NewChunk, NewDocument
 
-PASSAGE = "passage"
-"""The use of a text that is found, for models with a prefix for it (E5)."""
 MAX_TOKENS = 200
 """Of a chunk, and at most three quarters of the window: the rest is for title and heading."""
 OVERLAP = 40
@@ -55,9 +53,10 @@ async def embedded_chunks(
             await loop.run_in_executor(threads, cut, source, embedder.tokens) for source in sources
         ]
     texts = [one.text for of_source in cuts for one in of_source]
-    use = PASSAGE if PASSAGE in embedder.manifest.prefixes else ""
     # What title and heading push beyond the window is read in a second one, and averaged.
-    done = await embedder.embed(texts, deadline=deadline, stages=stages, long="split", use=use)
+    done = await embedder.embed(
+        texts, deadline=deadline, stages=stages, long="split", use=embedder.known(PASSAGE)
+    )
     vectors = iter(done.vectors)
     return [
         [

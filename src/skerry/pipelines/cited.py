@@ -17,7 +17,7 @@ from skerry.media.sentences import sentences
 from skerry.media.words import words
 from skerry.models.folder import ModelFolder
 from skerry.models.manifest import ChatManifest
-from skerry.pipelines.chunking import PASSAGE
+from skerry.pipelines.embed import PASSAGE
 from skerry.pipelines.extract import Sentence
 from skerry.pipelines.findings import Finder, Findings
 from skerry.pipelines.replies import Event, Generated, Opened, Piece, Place, Reply, Source

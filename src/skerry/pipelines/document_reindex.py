@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from skerry.errors import Conflict, Overloaded
+from skerry.errors import Conflict
 from skerry.inference.base import Float32
 from skerry.jobs.board import Job, JobBoard, JobHandle
-from skerry.pipelines.chunking import PASSAGE, in_context
+from skerry.pipelines.chunking import in_context
 from skerry.pipelines.documents import DocumentLibrary
-from skerry.pipelines.embed import Embedder
+from skerry.pipelines.embed import PASSAGE, Embedder
+from skerry.pipelines.giving_way import when_there_is_room
 from skerry.pipelines.stages import Stages
 from skerry.pipelines.texts import TextModels
 from skerry.sql.base import Database, Transaction
@@ -116,14 +117,11 @@ class DocumentReindexer:
 
     async def _vectors(self, chunks: list[FoundChunk], embedder: Embedder) -> Float32:
         texts = [in_context(one.text, title=one.title, heading=one.heading) for one in chunks]
-        use = PASSAGE if PASSAGE in embedder.manifest.prefixes else ""
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                done = await embedder.embed(
-                    texts, deadline=loop.time() + EMBED_S, stages=Stages(), long="split", use=use
-                )
-                return done.vectors
-            except Overloaded as error:
-                # People's requests go first.
-                await asyncio.sleep(error.retry_after_s or 1.0)
+        done = await when_there_is_room(
+            lambda: embedder.embed(
+                texts, deadline=loop.time() + EMBED_S, stages=Stages(), long="split",
+                use=embedder.known(PASSAGE),
+            )
+        )  # fmt: skip
+        return done.vectors

@@ -14,6 +14,7 @@ from skerry.errors import SpaceMismatch
 from skerry.filters import Filter
 from skerry.media.words import query_terms, words
 from skerry.pipelines.document_index import DocumentIndex
+from skerry.pipelines.embed import QUERY
 from skerry.pipelines.fusion import Ranked, distribution_based
 from skerry.pipelines.stages import Stages
 from skerry.pipelines.texts import TextModels
@@ -22,8 +23,6 @@ from skerry.sql.documents import DocumentTable
 from skerry.sql.keywords import KeywordIndex
 
 Mode = Literal["hybrid", "dense", "keyword"]
-QUERY = "query"
-"""The use of a text that searches, for models with a prefix for it (E5)."""
 CANDIDATES = 100
 """Chunks that each search brings; facets and the order of the results come from these.
 
@@ -154,10 +153,10 @@ class DocumentSearch:
     ) -> Ranked:
         async with self._texts.embedder(self._index.model) as embedder:
             self._index.check(embedder)
-            use = QUERY if QUERY in embedder.manifest.prefixes else ""
             embedded = await embedder.embed(
-                [order.query], deadline=deadline, stages=stages, long="split", use=use
-            )
+                [order.query], deadline=deadline, stages=stages, long="split",
+                use=embedder.known(QUERY),
+            )  # fmt: skip
             space = embedder.info.space
         with stages.measure("search"):
             matches = await self._index.switch.search(

@@ -15,7 +15,7 @@ from skerry.pipelines.gate import Gate
 from skerry.pipelines.stages import Stages
 from skerry.pipelines.texts import TextModels
 from skerry.sql.base import Database
-from skerry.sql.document_rows import Addition, ChunkRow, DocumentRow, Facet, Stored
+from skerry.sql.document_rows import Addition, ChunkRow, DocumentRow, Stored
 from skerry.sql.documents import DocumentPage, DocumentTable
 
 BATCH = 100
@@ -83,10 +83,6 @@ class DocumentLibrary:
     async def page(self, filter: Filter | None, *, cursor: str | None, limit: int) -> DocumentPage:
         """One page, the last added first."""
         return await self.table.page(filter, cursor=cursor, limit=limit)
-
-    async def facets(self, field: str, *, limit: int) -> list[Facet]:
-        """The commonest values of a field."""
-        return await self.table.facets(field, limit=limit)
 
     async def remove(self, id: str) -> None:
         """Delete the document; DocumentNotFound."""

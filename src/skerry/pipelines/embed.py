@@ -20,6 +20,8 @@ from skerry.pipelines.windows import Reader, Windows, token_counts, weighted_mea
 Text = str | Sequence[int]
 """A text, or the token ids of one."""
 
+QUERY, PASSAGE = "query", "passage"
+"""The uses of a text that searches and of one that is found, for models with prefixes (E5)."""
 INLINE_SIZE = 1000
 """So many letters take half a millisecond: less than the wait for a thread that also computes."""
 
@@ -82,6 +84,10 @@ class Embedder:
         if self.manifest.normalized:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return Embeddings(vectors, tokens)
+
+    def known(self, use: str) -> str:
+        """`use` when the model has a prefix for it, else none."""
+        return use if use in self.manifest.prefixes else ""
 
     async def close(self) -> None:
         """Finish what was admitted, then free the model."""

@@ -47,7 +47,7 @@ class Sentence:
     @property
     def text(self) -> str:
         """It, verbatim."""
-        return self.chunk.text[self.start - self.chunk.start : self.end - self.chunk.start]
+        return self.chunk.between(self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Quote:
     @property
     def text(self) -> str:
         """It, verbatim."""
-        return self.chunk.text[self.start - self.chunk.start : self.end - self.chunk.start]
+        return self.chunk.between(self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +170,11 @@ def _joined(quotes: list[Quote], new: Quote) -> list[Quote]:
     """The quotes with the new one, which may continue one of them, or close a gap between two."""
     for old in quotes:
         first, second = sorted((old, new), key=lambda quote: quote.start)
-        if old.chunk.id == new.chunk.id and not _between(first, second).strip():
+        if old.chunk.id == new.chunk.id and not old.chunk.between(first.end, second.start).strip():
             rest = [quote for quote in quotes if quote is not old]
             whole = Quote(old.chunk, first.start, second.end, max(old.score, new.score))
             return sorted(_joined(rest, whole), key=lambda quote: -quote.score)
     return [*quotes, new]
-
-
-def _between(first: Quote, second: Quote) -> str:
-    start = first.chunk.start
-    return first.chunk.text[first.end - start : second.start - start]
 
 
 def _beside(sentences: Sequence[Sentence], at: int) -> list[int]:

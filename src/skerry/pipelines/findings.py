@@ -12,10 +12,9 @@ import numpy as np
 from skerry.filters import Filter
 from skerry.inference.base import Float32
 from skerry.media.words import query_terms
-from skerry.pipelines.chunking import PASSAGE
 from skerry.pipelines.document_index import DocumentIndex
-from skerry.pipelines.document_search import QUERY, DocumentSearch, Evidence, SearchOrder
-from skerry.pipelines.embed import Embedder
+from skerry.pipelines.document_search import DocumentSearch, Evidence, SearchOrder
+from skerry.pipelines.embed import PASSAGE, QUERY
 from skerry.pipelines.extract import Reading, read, sentences_of
 from skerry.pipelines.judgement import Features, Judgement
 from skerry.pipelines.stages import Stages
@@ -100,7 +99,7 @@ class Finder:
         """Vectors of length 1, (texts, d); raises as `Embedder.embed`."""
         async with self._texts.embedder(model) as embedder:
             done = await embedder.embed(
-                texts, deadline=deadline, stages=stages, long="split", use=_use(embedder, use)
+                texts, deadline=deadline, stages=stages, long="split", use=embedder.known(use)
             )
         lengths = np.linalg.norm(done.vectors, axis=1, keepdims=True)
         unit: Float32 = done.vectors / np.maximum(lengths, 1e-12)
@@ -109,7 +108,3 @@ class Finder:
     async def weights(self, text: str) -> dict[str, float]:
         """How much each term of a text weighs for being rare among the documents."""
         return (await self._keywords.counts(query_terms(text))).weights()
-
-
-def _use(embedder: Embedder, use: str) -> str:
-    return use if use in embedder.manifest.prefixes else ""

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 
-from skerry.errors import Conflict, Overloaded, SkerryError
+from skerry.errors import Conflict, SkerryError
 from skerry.index.switch import IndexSwitch
 from skerry.index.view import Index
 from skerry.inference.base import Float32
 from skerry.jobs.board import Job, JobBoard, JobHandle
 from skerry.pipelines.features import FeatureExtractor
+from skerry.pipelines.giving_way import when_there_is_room
 from skerry.pipelines.images import ImageLibrary
 from skerry.pipelines.served import ServedModels
 from skerry.pipelines.stages import Stages
@@ -198,12 +199,7 @@ class Reindexer:
 
     async def _vector(self, image: bytes, extractor: FeatureExtractor) -> Float32:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                found = await extractor.extract(
-                    image, deadline=loop.time() + EMBED_S, stages=Stages()
-                )
-                return found.features.embedding
-            except Overloaded as error:
-                # People's requests go first.
-                await asyncio.sleep(error.retry_after_s or 1.0)
+        found = await when_there_is_room(
+            lambda: extractor.extract(image, deadline=loop.time() + EMBED_S, stages=Stages())
+        )
+        return found.features.embedding

@@ -42,7 +42,7 @@ class Source:
     @property
     def text(self) -> str:
         """It, verbatim."""
-        return self.chunk.text[self.start - self.chunk.start : self.end - self.chunk.start]
+        return self.chunk.between(self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,10 @@ class FoundChunk(ChunkRow, frozen=True):
     timestamp: int | None
     metadata: dict[str, Scalar | list[Scalar]]
 
+    def between(self, start: int, end: int) -> str:
+        """What stands there, by offsets into the document's text, within this chunk."""
+        return self.text[start - self.start : end - self.start]
+
 
 class Facet(msgspec.Struct, frozen=True):
     """A value of a field, and how many documents have it."""
