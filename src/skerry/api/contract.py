@@ -81,6 +81,10 @@ class FileAnswer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+UNBUFFERED = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+"""So that no proxy on the way holds pieces back."""
+
+
 @dataclass(slots=True)
 class StreamAnswer:
     """Chunks sent as they are made; `chunks` is closed at once when the client goes away.
@@ -93,7 +97,7 @@ class StreamAnswer:
     """The last chunk of a stream that failed."""
     media_type: str = "text/event-stream"
     status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=lambda: dict(UNBUFFERED))
 
 
 AnyAnswer = Answer | FileAnswer | StreamAnswer

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 
+import msgspec
 from starlette.types import Send
 
 from skerry.api.bodies import ClientGone
@@ -15,6 +16,11 @@ from skerry.errors import ServiceUnavailable, SkerryError
 SEND_S = 30.0
 """A client that takes nothing for so long is let go: what it waits for holds a slot."""
 Headers = list[tuple[bytes, bytes]]
+
+
+def sse_event(value: msgspec.Struct) -> bytes:
+    """One server-sent event: its JSON."""
+    return b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
 @asynccontextmanager

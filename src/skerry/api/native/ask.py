@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from skerry.api.contract import AnyAnswer, Exchange, Route, StreamAnswer, json_answer
 from skerry.api.faults import ErrorAnswer, error_body
-from skerry.api.streaming import started, while_connected
+from skerry.api.streaming import sse_event, started, while_connected
 from skerry.api.text_bodies import read_text_json
 from skerry.errors import FieldRefused
 from skerry.filter_json import filter_of
@@ -23,7 +23,6 @@ from skerry.pipelines.replies import Event, Mode, Opened, Piece, Question, Reply
 
 MAX_QUESTION_CHARACTERS = 10_000
 EXPLAINED_SENTENCES = 20
-STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 Place = tuple[int, int]
 
 
@@ -137,8 +136,7 @@ async def ask(exchange: Exchange) -> AnyAnswer:
         events = _stream(question, exchange, explain=body.explain)
         return StreamAnswer(
             await started(events, exchange),
-            lambda error: _event(ErrorAnswer(error_body(error, exchange.request_id))),
-            headers=dict(STREAM_HEADERS),
+            lambda error: sse_event(ErrorAnswer(error_body(error, exchange.request_id))),
         )
     exchange.timed = True
     async with while_connected(exchange), aclosing(_events(question, exchange)) as happened:
@@ -169,11 +167,11 @@ async def _stream(
         async for event in happened:
             match event:
                 case Opened():
-                    yield _event(AskOpened(event.mode, [_source(one) for one in event.sources]))
+                    yield sse_event(AskOpened(event.mode, [_source(one) for one in event.sources]))
                 case Piece():
-                    yield _event(AskPiece(event.text))
+                    yield sse_event(AskPiece(event.text))
                 case Reply():
-                    yield _event(_answer(event, exchange, explain=explain))
+                    yield sse_event(_answer(event, exchange, explain=explain))
 
 
 def _answer(reply: Reply, exchange: Exchange, *, explain: bool) -> AskAnswer:
@@ -245,10 +243,6 @@ def _sentences(findings: Findings) -> list[JudgedSentence]:
         )
         for chance, one in best
     ]
-
-
-def _event(value: msgspec.Struct) -> bytes:
-    return b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
 ROUTES = [

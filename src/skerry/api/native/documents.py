@@ -23,7 +23,8 @@ from skerry.api.native.idempotency import once
 from skerry.api.native.times import unix_seconds
 from skerry.errors import BadRequest, FieldRefused, SkerryError
 from skerry.filter_json import filter_of
-from skerry.filters import METADATA, Condition, Filter, Range, measure
+from skerry.filters import METADATA, Condition, Filter, Range, all_of, measure
+from skerry.index.chunks import chunk_filter
 from skerry.sql.document_rows import Stored
 
 
@@ -104,9 +105,6 @@ def _doomed(wanted: DeleteRequest) -> Filter:
 
 
 def _listed(query: DocumentsQuery) -> Filter | None:
-    conditions: list[Condition | Filter] = []
-    if query.category is not None:
-        conditions.append(Condition("category", value=query.category))
     after, before = (
         unix_seconds(getattr(query, name), name, without_zone_is_utc=True)
         for name in ("timestamp_after", "timestamp_before")
@@ -114,10 +112,9 @@ def _listed(query: DocumentsQuery) -> Filter | None:
     if after is not None and before is not None and after > before:
         message = f"The dates are upside down: from {after} to {before}."
         raise FieldRefused(message, field="timestamp_after", remedy="Swap the two.")
-    if after is not None or before is not None:
-        conditions.append(Condition("timestamp", range=Range(gte=after, lt=before)))
-    conditions += (_spelled(METADATA + name, value) for name, value in query.metadata.items())
-    return Filter(must=tuple(conditions)) if conditions else None
+    dated = chunk_filter(category=query.category, timestamp=Range(gte=after, lt=before))
+    spelled = tuple(_spelled(METADATA + name, value) for name, value in query.metadata.items())
+    return all_of(dated, Filter(must=spelled) if spelled else None)
 
 
 def _spelled(key: str, text: str) -> Filter | Condition:

@@ -10,7 +10,8 @@ from skerry.api.native.times import unix_seconds
 from skerry.api.text_bodies import read_text_json
 from skerry.errors import FieldRefused
 from skerry.filter_json import filter_of
-from skerry.filters import Condition, Filter, Range, all_of
+from skerry.filters import Filter, Range, all_of
+from skerry.index.chunks import chunk_filter
 from skerry.pipelines.document_search import Hit, SearchOrder
 from skerry.sql.document_rows import Facet
 
@@ -55,14 +56,9 @@ def order_of(body: SearchBody) -> SearchOrder:
 
 
 def _filter(body: SearchBody) -> Filter | None:
-    short: list[Condition] = []
-    if body.category is not None:
-        short.append(Condition("category", value=body.category))
-    if body.min_date is not None:
-        least = unix_seconds(body.min_date, "min_date", without_zone_is_utc=True)
-        short.append(Condition("timestamp", range=Range(gte=least)))
+    least = unix_seconds(body.min_date, "min_date", without_zone_is_utc=True)
     given = None if body.filter is None else filter_of(body.filter)
-    return all_of(given, Filter(must=tuple(short)) if short else None)
+    return all_of(given, chunk_filter(category=body.category, timestamp=Range(gte=least)))
 
 
 def _counts(facets: Sequence[Facet]) -> dict[str, int]:

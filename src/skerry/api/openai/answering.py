@@ -14,16 +14,14 @@ from skerry.api.contract import AnyAnswer, Exchange, StreamAnswer, json_answer
 from skerry.api.generation import Written, events_of, write_all
 from skerry.api.openai.wire import (
     DONE,
-    STREAM_HEADERS,
     Usage,
-    event,
     failed_event,
     fingerprint,
     new_id,
     now,
     usage,
 )
-from skerry.api.streaming import started, while_connected
+from skerry.api.streaming import sse_event, started, while_connected
 from skerry.generation.base import Event, Finished, GenerationRequest, GeneratorInfo
 
 
@@ -81,7 +79,6 @@ async def answer(order: Order, exchange: Exchange) -> AnyAnswer:
         return StreamAnswer(
             await started(_stream(order, exchange), exchange),
             failed_event(exchange),
-            headers=dict(STREAM_HEADERS),
         )
     async with while_connected(exchange), exchange.node.texts.generator(order.model) as slots:
         order.check(slots.info)
@@ -98,12 +95,12 @@ async def _stream(order: Order, exchange: Exchange) -> AsyncGenerator[bytes, Non
         async with aclosing(events_of(slots, order.requests, exchange)) as events:
             async for index, happened in events:
                 for piece in wording.pieces(index, happened):
-                    yield event(piece)
+                    yield sse_event(piece)
                 if isinstance(happened, Finished):
                     ends[index] = happened
         if order.with_usage:
             total = usage([ends[i] for i in sorted(ends)], choices=order.choices)
-            yield event(wording.last(total))
+            yield sse_event(wording.last(total))
         yield DONE
 
 

@@ -13,6 +13,7 @@ from msgspec import Meta
 from skerry import __version__
 from skerry.api.contract import Exchange
 from skerry.api.faults import openai_error
+from skerry.api.streaming import sse_event
 from skerry.api.text_bodies import MAX_INT
 from skerry.errors import FieldRefused, SkerryError
 from skerry.generation.base import Finished, GeneratorInfo
@@ -23,7 +24,6 @@ MAX_STOPS = 4
 LEAST_LOGPROB = -9999.0
 """What OpenAI's API tells for a token that cannot come; JSON has no infinity."""
 DONE = b"data: [DONE]\n\n"
-STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 Count = Annotated[int, Meta(ge=1, le=MAX_INT)]
 Choices = Annotated[int, Meta(ge=1, le=MAX_CHOICES)]
@@ -117,11 +117,6 @@ def fingerprint(info: GeneratorInfo) -> str:
     return f"skerry-{__version__}-{info.engine}"
 
 
-def event(value: msgspec.Struct) -> bytes:
-    """One server-sent event."""
-    return b"data: " + msgspec.json.encode(value) + b"\n\n"
-
-
 def failed_event(exchange: Exchange) -> Callable[[SkerryError], bytes]:
     """How a stream tells that it cannot go on."""
-    return lambda error: event(openai_error(error, exchange.request_id))
+    return lambda error: sse_event(openai_error(error, exchange.request_id))

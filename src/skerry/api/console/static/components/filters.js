@@ -1,11 +1,11 @@
 /** The collection's filters: they live in the page's address, so a filtered view can be bookmarked. */
 
-import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
+import { html, useState } from "../vendor/htm-preact.js";
 import { FILTERS } from "../lib/collection.js";
 import { changeQuery } from "../lib/route.js";
+import { useTyped } from "../lib/typing.js";
 import { Icon } from "./icons.js";
 
-const TYPING_MS = 300;
 const NAMES = { label: "Label", uploaded_by: "Stored by", tag: "Tag", from: "From", to: "Until" };
 const WRONG_TAG = "Write a tag as name=value, such as shelf=3.";
 
@@ -38,17 +38,7 @@ const ownersOf = (images) => sorted(images.map((image) => image.uploaded_by).fil
 const tagsOf = (images) => sorted(images.flatMap(({ tags }) => Object.entries(tags).map((tag) => tag.join("="))));
 
 function TextFilter({ name, value = "", placeholder, choices, problem = "", onChange }) {
-  const [text, setText] = useState(value);
-  const timer = useRef(0);
-  useEffect(() => setText(value), [value]);
-  useEffect(() => () => clearTimeout(timer.current), []);
-
-  const onInput = (event) => {
-    const typed = event.target.value;
-    setText(typed);
-    clearTimeout(timer.current);
-    timer.current = setTimeout(() => onChange(typed.trim()), TYPING_MS);
-  };
+  const [text, onInput] = useTyped(value, onChange);
   return html`<label class="field">
     <span class="field-name">${NAMES[name]}</span>
     <input type="text" value=${text} placeholder=${placeholder} list=${`choices-${name}`} autocapitalize="none" autocomplete="off"

@@ -1,51 +1,20 @@
 /** The question to the documents, and the answer that is being written. */
 
 import { api } from "../api.js";
-import { Watched } from "./watched.js";
+import { Written } from "./written.js";
 
 /** One question for the whole page: its answer stays while its owner looks at another view. */
-export class Asking extends Watched {
+export class Asking extends Written {
   draft = "";
   mode = "auto";
   turn = null;
-  abort = null;
-
-  get busy() {
-    return this.abort !== null;
-  }
 
   /** Ask; an older question is let go. `category` leaves out the documents of the others. */
   async ask(question, { category }) {
-    this.abort?.abort();
-    const abort = new AbortController();
-    this.abort = abort;
     const turn = { question, category, text: "", phase: "waiting", mode: "", sources: [], reply: null, error: null };
     this.turn = turn;
-    this.changed();
-    try {
-      const filter = category ? { category } : undefined;
-      for await (const event of api.ask({ question, mode: this.mode, filter }, abort.signal)) {
-        take(turn, event);
-        this.changed();
-      }
-      turn.phase = "done";
-    } catch (error) {
-      turn.phase = abort.signal.aborted ? "stopped" : "failed";
-      turn.error = abort.signal.aborted ? null : error;
-    }
-    if (this.abort === abort) this.abort = null;
-    this.changed();
-  }
-
-  stop() {
-    this.abort?.abort();
-    this.abort = null;
-    this.changed();
-  }
-
-  set(changes) {
-    Object.assign(this, changes);
-    this.changed();
+    const filter = category ? { category } : undefined;
+    await this.fill(turn, (signal) => api.ask({ question, mode: this.mode, filter }, signal), take);
   }
 }
 

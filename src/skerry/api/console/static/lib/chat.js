@@ -1,20 +1,15 @@
 /** A conversation with a language model: its turns, and the answer that is being written. */
 
 import { api } from "../api.js";
-import { Watched } from "./watched.js";
+import { Written } from "./written.js";
 
 /** One conversation for the whole page: it goes on while its owner looks at another view. */
-export class Conversation extends Watched {
+export class Conversation extends Written {
   turns = [];
   draft = "";
   model = "";
   settings = { system: "", temperature: 0.6, maxTokens: 512 };
   count = 0;
-  abort = null;
-
-  get busy() {
-    return this.abort !== null;
-  }
 
   /** Ask `model`; does nothing while an answer is being written. */
   send(question, model) {
@@ -38,31 +33,9 @@ export class Conversation extends Watched {
     return system.trim() ? [{ role: "system", content: system }, ...said] : said;
   }
 
-  async write(turn, messages) {
-    const abort = new AbortController();
+  write(turn, messages) {
     const { temperature, maxTokens } = this.settings;
-    this.abort = abort;
-    this.changed();
-    try {
-      const events = api.chat({ model: turn.model, messages, temperature, maxTokens }, abort.signal);
-      for await (const event of events) {
-        take(turn, event);
-        this.changed();
-      }
-      turn.phase = "done";
-    } catch (error) {
-      turn.phase = abort.signal.aborted ? "stopped" : "failed";
-      turn.error = abort.signal.aborted ? null : error;
-    }
-    if (this.abort === abort) this.abort = null;
-    this.changed();
-  }
-
-  /** Let go of the connection: the node frees the slot as soon as it notices. */
-  stop() {
-    this.abort?.abort();
-    this.abort = null;
-    this.changed();
+    return this.fill(turn, (signal) => api.chat({ model: turn.model, messages, temperature, maxTokens }, signal), take);
   }
 
   /** Ask the last question once more. */
@@ -74,11 +47,6 @@ export class Conversation extends Watched {
   clear() {
     this.stop();
     this.turns = [];
-    this.changed();
-  }
-
-  set(changes) {
-    Object.assign(this, changes);
     this.changed();
   }
 }

@@ -1,10 +1,10 @@
 /** The filter by category; it stands in the page's address. */
 
-import { html, useEffect, useRef, useState } from "../../vendor/htm-preact.js";
+import { html, useEffect, useState } from "../../vendor/htm-preact.js";
 import { api } from "../../api.js";
 import { changeQuery } from "../../lib/route.js";
+import { useTyped } from "../../lib/typing.js";
 
-const TYPING_MS = 300;
 const LOOKED_AT = 200;
 
 /** The categories of the documents that were stored last. */
@@ -24,17 +24,7 @@ export function useCategories() {
 
 export function CategoryFilter({ value = "" }) {
   const categories = useCategories();
-  const [text, setText] = useState(value);
-  const timer = useRef(0);
-  useEffect(() => setText(value), [value]);
-  useEffect(() => () => clearTimeout(timer.current), []);
-
-  const onInput = (event) => {
-    const typed = event.target.value;
-    setText(typed);
-    clearTimeout(timer.current);
-    timer.current = setTimeout(() => changeQuery({ category: typed.trim() }, { replace: true }), TYPING_MS);
-  };
+  const [text, onInput] = useTyped(value, (category) => changeQuery({ category }, { replace: true }));
   return html`<label class="field category">
     <span class="field-name">Category</span>
     <input type="text" value=${text} placeholder="all" list="categories" autocapitalize="none" autocomplete="off" onInput=${onInput} />
