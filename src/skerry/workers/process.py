@@ -6,7 +6,6 @@ import asyncio
 import logging
 import signal
 import socket
-import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from skerry.workers.frames import (
     decode_error,
 )
 from skerry.workers.relay import parse
+from skerry.workers.spawn import Child
 from skerry.workers.streams import StreamedCall
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class WorkerSpec:
 class Worker:
     """A running worker. It is never restarted in place: make another one."""
 
-    def __init__(self, spec: WorkerSpec, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, spec: WorkerSpec, process: Child) -> None:
         self.spec = spec
         self.pid = process.pid
         self._process = process
@@ -67,7 +67,7 @@ class Worker:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                process = await _spawn(spec.module, channel=theirs)
+                process = await Child.start(spec.module, channel=theirs)
         except OSError as error:
             ours.close()
             raise spec.gone(f"The {spec.name} worker cannot start: {error.strerror}.") from error
@@ -118,8 +118,7 @@ class Worker:
     def kill(self, reason: str = "was killed") -> None:
         """End the process now."""
         self._reason = self._reason or reason
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        self._process.kill()
 
     async def _supervise(self) -> None:
         try:
@@ -150,7 +149,6 @@ class Worker:
                 return
 
     async def _relay_stderr(self) -> None:
-        assert self._process.stderr is not None
         while True:
             try:
                 line = await self._process.stderr.readline()
@@ -267,18 +265,6 @@ class _Link(asyncio.Protocol):
     def _finish_when_idle(self) -> None:
         if self._finishing and not self._calls and self._transport is not None:
             self._transport.close()
-
-
-async def _spawn(module: str, *, channel: socket.socket) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        # -P: modules come from the installation, never from the working directory.
-        *(sys.executable, "-P", "-m", module),
-        stdin=channel.fileno(),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        # A session of its own: Ctrl-C on the terminal reaches the node alone.
-        start_new_session=True,
-    )
 
 
 def _describe(status: int) -> str:
