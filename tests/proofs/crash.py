@@ -7,31 +7,25 @@ files and vectors disagree.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import hashlib
-import json
 import random
-import shutil
-import signal
 import sys
-import tempfile
 import time
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from kill_rounds import KillProof, prove
 from ledger import Image, Ledger
 
 from fast_model import ENVIRON, install_fast_model
-from running_node import RunningNode, start_node, wait_ready
+from running_node import RunningNode, start_node
 
 CLIENTS = 6
 KEPT = 60
@@ -41,23 +35,63 @@ CATCH_UP_S = 30.0
 
 
 @dataclass
-class Proof:
-    """The state of one run."""
+class Proof(KillProof):
+    """The state of one run over images."""
 
-    folder: Path
     ledger: Ledger = field(default_factory=Ledger)
-    counts: Counter[str] = field(default_factory=Counter)
-    violations: list[str] = field(default_factory=list)
 
     def start(self, *, ready: bool = True) -> RunningNode:
         """A node over the same data folder as before."""
         models = install_fast_model(self.folder / "models")
         return start_node(self.folder / "data", models=models, environ=ENVIRON, ready=ready)
 
-    def wrong(self, message: str) -> None:
-        """Note a violation."""
-        self.violations.append(message)
-        print(f"VIOLATION: {message}", flush=True)
+    def trim(self, node: RunningNode) -> None:
+        """Delete some, so that the hundredth round is as quick as the first."""
+        with node.client() as client:
+            for image in self.ledger.forget_some(keep=KEPT):
+                client.delete(f"/api/images/{image.id}").raise_for_status()
+                image.lose()
+
+    async def load(self, node: RunningNode, *, seconds: float, victim: str) -> None:
+        """Clients at work until the node has been killed after `seconds`."""
+        shares: list[list[Image]] = [[] for _ in range(CLIENTS)]
+        for index, image in enumerate(self.ledger.images):
+            if not image.pending:
+                shares[index % CLIENTS].append(image)
+        async with httpx.AsyncClient(base_url=node.url, timeout=30, trust_env=False) as http:
+            clients = [asyncio.create_task(Client(self, http, mine).work()) for mine in shares]
+            clients.append(asyncio.create_task(rebuilds(self, http)))
+            await asyncio.sleep(seconds)
+            if victim == "worker":
+                self.kill_workers(node)
+                await asyncio.sleep(seconds)
+            node.process.kill()
+            await asyncio.gather(*clients)
+        node.process.wait()
+
+    def check(self, node: RunningNode, *, everything: bool) -> None:
+        """Hold the node's rows, files, vectors and searches against the ledger."""
+        open_before = [image for image in self.ledger.images if image.pending]
+        with node.client() as client:
+            rows = all_rows(self, client)
+            for message in self.ledger.settle(rows):
+                self.wrong(message)
+            images = self.ledger.images
+            if not everything:
+                others = random.sample(images, min(SAMPLE, len(images)))
+                images = list(dict.fromkeys([*open_before, *others]))
+            for image in images:
+                check_image(self, client, image)
+            check_counts(self, client, node, rows)
+        self.counts["images checked"] += len(images)
+
+    def stored(self) -> int:
+        """How many are stored now."""
+        return len(self.ledger.stored())
+
+    def sent(self) -> int:
+        """How many were ever sent."""
+        return len(self.ledger.images)
 
 
 class Client:
@@ -145,24 +179,6 @@ def check_found(proof: Proof, image: Image, matches: list[dict[str, Any]], when:
         proof.wrong(f"{image.digest} was deleted as {former}, and is found {when}")
 
 
-async def load(proof: Proof, node: RunningNode, *, seconds: float, victim: str) -> None:
-    """Clients at work until the node has been killed after `seconds`."""
-    shares: list[list[Image]] = [[] for _ in range(CLIENTS)]
-    for index, image in enumerate(proof.ledger.images):
-        if not image.pending:
-            shares[index % CLIENTS].append(image)
-    async with httpx.AsyncClient(base_url=node.url, timeout=30, trust_env=False) as http:
-        clients = [asyncio.create_task(Client(proof, http, mine).work()) for mine in shares]
-        clients.append(asyncio.create_task(rebuilds(proof, http)))
-        await asyncio.sleep(seconds)
-        if victim == "worker":
-            kill_worker(proof, node)
-            await asyncio.sleep(seconds)
-        node.process.kill()
-        await asyncio.gather(*clients)
-    node.process.wait()
-
-
 async def rebuilds(proof: Proof, http: httpx.AsyncClient) -> None:
     """Now and then the index is built anew beneath the work."""
     with suppress(httpx.TransportError):
@@ -172,32 +188,6 @@ async def rebuilds(proof: Proof, http: httpx.AsyncClient) -> None:
             proof.counts[f"rebuild {answer.status_code}"] += 1
             if answer.status_code not in (202, 409, 503):
                 proof.wrong(f"rebuild was answered {answer.status_code}: {answer.text}")
-
-
-def kill_worker(proof: Proof, node: RunningNode) -> None:
-    """kill -9 the process that holds the vectors."""
-    for child in psutil.Process(node.process.pid).children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if "skerry.vectors.edge_worker" in child.cmdline():
-                child.send_signal(signal.SIGKILL)
-                proof.counts["workers killed"] += 1
-
-
-def check(proof: Proof, node: RunningNode, *, everything: bool) -> None:
-    """Hold the node's rows, files, vectors and searches against the ledger."""
-    open_before = [image for image in proof.ledger.images if image.pending]
-    with node.client() as client:
-        rows = all_rows(proof, client)
-        for message in proof.ledger.settle(rows):
-            proof.wrong(message)
-        images = proof.ledger.images
-        if not everything:
-            others = random.sample(images, min(SAMPLE, len(images)))
-            images = list(dict.fromkeys([*open_before, *others]))
-        for image in images:
-            check_image(proof, client, image)
-        check_counts(proof, client, node, rows)
-    proof.counts["images checked"] += len(images)
 
 
 def all_rows(proof: Proof, client: httpx.Client) -> dict[str, dict[str, Any]]:
@@ -260,76 +250,5 @@ def check_counts(
         proof.wrong(f"half-written files are left: {left}")
 
 
-def trim(proof: Proof, node: RunningNode) -> None:
-    """Delete some, so that the hundredth round is as quick as the first."""
-    with node.client() as client:
-        for image in proof.ledger.forget_some(keep=KEPT):
-            client.delete(f"/api/images/{image.id}").raise_for_status()
-            image.lose()
-
-
-def one_round(proof: Proof) -> str:
-    """Start, load, kill, start again, check; what was killed."""
-    victim = random.choices(("node", "worker", "start"), (6, 3, 1))[0]
-    node = proof.start(ready=False)
-    try:
-        if victim == "start":
-            time.sleep(random.uniform(0, 0.5))
-            node.kill()
-        else:
-            wait_ready(node)
-            trim(proof, node)
-            asyncio.run(load(proof, node, seconds=random.uniform(0.05, 1.0), victim=victim))
-        node = proof.start()
-        check(proof, node, everything=False)
-    finally:
-        node.kill()
-    return victim
-
-
-def run(proof: Proof, rounds: int) -> None:
-    """All rounds, then a look at every image there ever was."""
-    for number in range(1, rounds + 1):
-        began = time.monotonic()
-        victim = one_round(proof)
-        proof.counts[f"rounds: {victim} killed"] += 1
-        stored = len(proof.ledger.stored())
-        took = time.monotonic() - began
-        print(f"round {number}: {victim} killed, {stored} stored, {took:.1f} s", flush=True)
-        if proof.violations:
-            return
-    node = proof.start()
-    try:
-        check(proof, node, everything=True)
-    finally:
-        node.kill()
-
-
-def main() -> int:
-    """Run the proof; 0 when nothing was violated."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=None, help="of the choices, not of the timing")
-    arguments = parser.parse_args()
-    random.seed(arguments.seed)
-    folder = Path(tempfile.mkdtemp(prefix="skerry-crash-"))
-    proof = Proof(folder)
-    began = time.monotonic()
-    run(proof, arguments.rounds)
-    report = {
-        "rounds": arguments.rounds,
-        "seconds": round(time.monotonic() - began, 1),
-        "images ever sent": len(proof.ledger.images),
-        "violations": len(proof.violations),
-        **dict(sorted(proof.counts.items())),
-    }
-    print(json.dumps(report, indent=1))
-    if proof.violations:
-        print(f"The data folder is kept: {folder}", file=sys.stderr)
-        return 1
-    shutil.rmtree(folder)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove(Proof, things="images", rounds=100, about=__doc__))

@@ -8,13 +8,9 @@ disagree.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import random
-import shutil
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,11 +22,11 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from crash import Proof, kill_worker
 from document_ledger import Document, DocumentLedger, State
+from kill_rounds import KillProof, prove
 
 from fast_model import ENVIRON, install_fast_model
-from running_node import RunningNode, start_node, wait_for_texts, wait_ready
+from running_node import RunningNode, start_node, wait_for_texts
 from tiny_encoder import install_tiny_encoder
 
 MODEL = "tiny-encoder"
@@ -44,8 +40,8 @@ RETRIED = ("overloaded", "unavailable", "deadline_exceeded", "index_unavailable"
 
 
 @dataclass
-class DocumentProof(Proof):
-    """The state of one run."""
+class DocumentProof(KillProof):
+    """The state of one run over documents."""
 
     books: DocumentLedger = field(default_factory=DocumentLedger)
 
@@ -60,6 +56,58 @@ class DocumentProof(Proof):
         if ready:
             wait_for_texts(node)
         return node
+
+    def wait_ready(self, node: RunningNode) -> None:
+        """Wait until the node has its embedding model too."""
+        super().wait_ready(node)
+        wait_for_texts(node)
+
+    def trim(self, node: RunningNode) -> None:
+        """Delete some, so that the fiftieth round is as quick as the first."""
+        stored = self.books.stored()
+        with node.client() as client:
+            for document in random.sample(stored, max(0, len(stored) - KEPT)):
+                client.delete(_path(document)).raise_for_status()
+                document.acknowledge(None)
+
+    async def load(self, node: RunningNode, *, seconds: float, victim: str) -> None:
+        """Clients at work until the node has been killed after `seconds`."""
+        shares: list[list[Document]] = [[] for _ in range(CLIENTS)]
+        for index, document in enumerate(self.books.documents):
+            if not document.pending:
+                shares[index % CLIENTS].append(document)
+        async with httpx.AsyncClient(base_url=node.url, timeout=30, trust_env=False) as http:
+            clients = [asyncio.create_task(Client(self, http, mine).work()) for mine in shares]
+            await asyncio.sleep(seconds)
+            if victim == "worker":
+                self.kill_workers(node)
+                await asyncio.sleep(seconds)
+            node.process.kill()
+            await asyncio.gather(*clients)
+        node.process.wait()
+
+    def check(self, node: RunningNode, *, everything: bool) -> None:
+        """Hold the node's rows, chunks, vectors and searches against the ledger."""
+        open_before = [document for document in self.books.documents if document.pending]
+        with node.client() as client:
+            for message in self.books.settle(all_rows(self, client)):
+                self.wrong(message)
+            documents = self.books.documents
+            if not everything:
+                others = random.sample(documents, min(SAMPLE, len(documents)))
+                documents = list(dict.fromkeys([*open_before, *others]))
+            for document in documents:
+                check_document(self, client, document)
+            check_counts(self, client)
+        self.counts["documents checked"] += len(documents)
+
+    def stored(self) -> int:
+        """How many are stored now."""
+        return len(self.books.stored())
+
+    def sent(self) -> int:
+        """How many were ever sent."""
+        return len(self.books.documents)
 
 
 class Client:
@@ -187,39 +235,6 @@ def check_found(
         proof.wrong(f"{document.id}: a chunk is not of its text {when}")
 
 
-async def load(proof: DocumentProof, node: RunningNode, *, seconds: float, victim: str) -> None:
-    """Clients at work until the node has been killed after `seconds`."""
-    shares: list[list[Document]] = [[] for _ in range(CLIENTS)]
-    for index, document in enumerate(proof.books.documents):
-        if not document.pending:
-            shares[index % CLIENTS].append(document)
-    async with httpx.AsyncClient(base_url=node.url, timeout=30, trust_env=False) as http:
-        clients = [asyncio.create_task(Client(proof, http, mine).work()) for mine in shares]
-        await asyncio.sleep(seconds)
-        if victim == "worker":
-            kill_worker(proof, node)
-            await asyncio.sleep(seconds)
-        node.process.kill()
-        await asyncio.gather(*clients)
-    node.process.wait()
-
-
-def check(proof: DocumentProof, node: RunningNode, *, everything: bool) -> None:
-    """Hold the node's rows, chunks, vectors and searches against the ledger."""
-    open_before = [document for document in proof.books.documents if document.pending]
-    with node.client() as client:
-        for message in proof.books.settle(all_rows(proof, client)):
-            proof.wrong(message)
-        documents = proof.books.documents
-        if not everything:
-            others = random.sample(documents, min(SAMPLE, len(documents)))
-            documents = list(dict.fromkeys([*open_before, *others]))
-        for document in documents:
-            check_document(proof, client, document)
-        check_counts(proof, client)
-    proof.counts["documents checked"] += len(documents)
-
-
 def all_rows(proof: DocumentProof, client: httpx.Client) -> dict[str, State]:
     """Every listed document with its text; none may stand twice."""
     rows: dict[str, State] = {}
@@ -284,77 +299,5 @@ def check_counts(proof: DocumentProof, client: httpx.Client) -> None:
         proof.wrong(f"{stored} documents are stored, and the node says {told}")
 
 
-def trim(proof: DocumentProof, node: RunningNode) -> None:
-    """Delete some, so that the fiftieth round is as quick as the first."""
-    stored = proof.books.stored()
-    with node.client() as client:
-        for document in random.sample(stored, max(0, len(stored) - KEPT)):
-            client.delete(_path(document)).raise_for_status()
-            document.acknowledge(None)
-
-
-def one_round(proof: DocumentProof) -> str:
-    """Start, load, kill, start again, check; what was killed."""
-    victim = random.choices(("node", "worker", "start"), (6, 3, 1))[0]
-    node = proof.start(ready=False)
-    try:
-        if victim == "start":
-            time.sleep(random.uniform(0, 0.5))
-            node.kill()
-        else:
-            wait_ready(node)
-            wait_for_texts(node)
-            trim(proof, node)
-            asyncio.run(load(proof, node, seconds=random.uniform(0.05, 1.0), victim=victim))
-        node = proof.start()
-        check(proof, node, everything=False)
-    finally:
-        node.kill()
-    return victim
-
-
-def run(proof: DocumentProof, rounds: int) -> None:
-    """All rounds, then a look at every document there ever was."""
-    for number in range(1, rounds + 1):
-        began = time.monotonic()
-        victim = one_round(proof)
-        proof.counts[f"rounds: {victim} killed"] += 1
-        stored = len(proof.books.stored())
-        took = time.monotonic() - began
-        print(f"round {number}: {victim} killed, {stored} stored, {took:.1f} s", flush=True)
-        if proof.violations:
-            return
-    node = proof.start()
-    try:
-        check(proof, node, everything=True)
-    finally:
-        node.kill()
-
-
-def main() -> int:
-    """Run the proof; 0 when nothing was violated."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=None, help="of the choices, not of the timing")
-    arguments = parser.parse_args()
-    random.seed(arguments.seed)
-    proof = DocumentProof(Path(tempfile.mkdtemp(prefix="skerry-crash-documents-")))
-    began = time.monotonic()
-    run(proof, arguments.rounds)
-    report = {
-        "rounds": arguments.rounds,
-        "seconds": round(time.monotonic() - began, 1),
-        "documents ever sent": len(proof.books.documents),
-        "violations": len(proof.violations),
-        **dict(sorted(proof.counts.items())),
-    }
-    print(json.dumps(report, indent=1))
-    if proof.violations:
-        print(f"The data folder is kept: {proof.folder}", file=sys.stderr)
-        return 1
-    shutil.rmtree(proof.folder)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove(DocumentProof, things="documents", rounds=50, about=__doc__))
