@@ -28,7 +28,7 @@ from _smart import Abstract, Collection, Judgements, collections_in
 from skerry.config import ModelSettings, NodeSettings, Settings
 from skerry.media.words import query_terms, words
 from skerry.models.catalogue import DEFAULT_EMBEDDING_MODEL
-from skerry.node import Node
+from skerry.node.node import Node
 from skerry.pipelines.chunking import Source
 from skerry.pipelines.document_search import (
     CANDIDATES,

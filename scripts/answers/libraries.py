@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from skerry.config import load_settings
 from skerry.models.catalogue import DEFAULT_EMBEDDING_MODEL
-from skerry.node import Node
+from skerry.node.node import Node
 from skerry.pipelines.chunking import Source, embedded_chunks
 from skerry.pipelines.document_search import DocumentSearch
 from skerry.pipelines.embed import Embedder, Embeddings

@@ -32,7 +32,7 @@ from skerry.api.native import (
 from skerry.api.openapi import openapi_route
 from skerry.auth.hosts import check_host
 from skerry.errors import NotFound, SkerryError
-from skerry.node import Node
+from skerry.node.node import Node
 
 
 def routes() -> list[Route]:

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope
 from skerry.api.intake import Intake
 from skerry.auth.keys import Key
 from skerry.errors import SkerryError
-from skerry.node import Node
+from skerry.node.node import Node
 from skerry.pipelines.stages import Stages
 
 Access = Literal["public", "read", "infer", "write", "admin"]

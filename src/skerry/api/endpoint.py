@@ -24,7 +24,7 @@ from skerry.errors import (
     SkerryError,
     UnknownField,
 )
-from skerry.node import Node
+from skerry.node.node import Node
 
 log = logging.getLogger("skerry.http")
 

@@ -19,7 +19,7 @@ from skerry.api.http11 import BoundedHttp, raise_open_files
 from skerry.config import Settings
 from skerry.errors import ConfigError
 from skerry.logs import configure_logging
-from skerry.node import Node
+from skerry.node.node import Node
 
 log = logging.getLogger(__name__)
 DRAIN_S = 15

@@ -52,7 +52,7 @@ class OfflineKeys:
 
     def _with(self, work: Callable[[KeyRing], Awaitable[T]]) -> T:
         from skerry.auth.keys import KeyRing
-        from skerry.node import lock_folder
+        from skerry.node.folder import lock_folder
         from skerry.sql.sqlite import SqliteDatabase
 
         async def run() -> T:
