@@ -20,8 +20,8 @@ from skerry.pipelines.windows import Reader, Windows, token_counts, weighted_mea
 Text = str | Sequence[int]
 """A text, or the token ids of one."""
 
-QUERY, PASSAGE = "query", "passage"
-"""The uses of a text that searches and of one that is found, for models with prefixes (E5)."""
+QUERY, PASSAGE = "query", "document"
+"""The uses of a text that searches and of one that is found, as manifests name their prefixes."""
 INLINE_SIZE = 1000
 """So many letters take half a millisecond: less than the wait for a thread that also computes."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -160,3 +162,25 @@ def test_any_text_is_windows_or_a_domain_error(tokens: Tokens, text: str) -> Non
         except BadRequest:
             continue
         assert all(2 <= len(window) <= MAX_TOKENS for window in windows)
+
+
+def test_places_of_tokens_are_found_while_others_use_the_interpreter(tokens: Tokens) -> None:
+    told: list[str] = []
+    turn = threading.Lock()
+
+    def other() -> None:
+        with turn:
+            told.append("was let in")
+
+    before = sys.getswitchinterval()
+    thread = threading.Thread(target=other)
+    with turn:
+        thread.start()
+        # From here on nobody gets the interpreter unless it is given up.
+        sys.setswitchinterval(1_000)
+    try:
+        tokens.starts("the cat sat on the mat " * 20_000)
+        assert told
+    finally:
+        sys.setswitchinterval(before)
+        thread.join()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from skerry.backends import open_backend
@@ -31,6 +32,7 @@ from skerry.pipelines.document_search import DocumentSearch, Mode, SearchOrder
 from skerry.pipelines.documents import DocumentLibrary
 from skerry.pipelines.embed import Embedder
 from skerry.pipelines.stages import Stages
+from skerry.sql.document_changes import ChunkFeed
 from skerry.sql.document_rows import NewDocument
 from skerry.sql.keywords import KeywordIndex
 from skerry.sql.spaces import Space, SpaceTable
@@ -157,6 +159,20 @@ async def test_what_was_added_is_found_at_once_best_first(desk: Desk, mode: Mode
     assert await desk.add(SEALS, CAT, HARBOUR) == ["created"] * 3
     assert (await desk.found("where the seals sleep", mode))[0] == "seals"
     assert (await desk.found("the harbour is calm", mode))[0] == "harbour"
+
+
+async def test_documents_are_embedded_with_the_prefix_their_model_has_for_them(
+    desk: Desk, db: SqliteDatabase, texts: Texts
+) -> None:
+    embedder = texts.embedders["one"]
+    embedder.manifest = msgspec.structs.replace(
+        embedder.manifest, prefixes={"query": "cat ", "document": "boat "}
+    )
+    await desk.add(HARBOUR)
+    (chunk,) = await desk.library.chunks("harbour")
+    (stored,) = await ChunkFeed(db, space="one").embedded([chunk.id])
+    told = await embedder.embed([f"boat {HARBOUR.text}"], deadline=soon(), stages=Stages())
+    assert np.allclose(stored.vector, told.vectors[0], atol=1e-5)
 
 
 async def test_an_unchanged_document_costs_nothing_and_a_new_text_replaces_the_old(
