@@ -530,4 +530,5 @@ def test_memory_stays_bounded_under_large_and_bad_images(client: httpx.Client, n
     for _ in range(10):
         for data in worst:
             client.post("/api/recognize", content=data)
-    assert memory_kb(node.process.pid) - before < 80_000
+    # Eight megabytes a request: what is kept of a single one shows.
+    assert memory_kb(node.process.pid) - before < 30_000

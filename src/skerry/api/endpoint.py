@@ -107,17 +107,20 @@ class Endpoint:
 
     def _told(self, error: Exception, exchange: Exchange) -> SkerryError:
         """Log and count what failed; what the client may know of it."""
-        if not isinstance(error, SkerryError):
+        told = error if isinstance(error, SkerryError) else internal_error()
+        if told is not error:
             # A bug: the client gets a clean 500, the log the traceback.
             log.error("Unhandled error, request_id=%s", exchange.request_id, exc_info=error)
-            error = internal_error()
-        elif error.status >= 500:
+        elif told.status >= 500:
             log.warning(
-                "%s: %s", error.code, error.message,
+                "%s: %s", told.code, told.message,
                 extra={"fields": {"request_id": exchange.request_id}},
             )  # fmt: skip
-        self._node.metrics.errors.labels(self._label, error.code).inc()
-        return error
+        # The frames hold the body, and often the future that holds the error: a circle that would
+        # keep megabytes until the garbage collector comes by.
+        error.__traceback__ = None
+        self._node.metrics.errors.labels(self._label, told.code).inc()
+        return told
 
     def _failed(self, error: SkerryError, exchange: Exchange) -> Answer:
         return error_answer(error, exchange.request_id, shape=self._errors_as)
