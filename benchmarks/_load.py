@@ -47,8 +47,8 @@ end
 done = function(summary, latency)
   local failed = summary.errors
   print(string.format(
-    '{"requests":%%d,"seconds":%%f,"mean_ms":%%f,"p50_ms":%%f,"p95_ms":%%f,"p99_ms":%%f,"failed":%%d}',
-    summary.requests, summary.duration / 1e6, latency.mean / 1e3, latency:percentile(50) / 1e3,
+    '{"requests":%%d,"seconds":%%f,"p50_ms":%%f,"p95_ms":%%f,"p99_ms":%%f,"failed":%%d}',
+    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3,
     latency:percentile(95) / 1e3, latency:percentile(99) / 1e3,
     failed.connect + failed.read + failed.write + failed.status + failed.timeout))
 end
@@ -57,15 +57,19 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one burst of requests gave. `client_cpu_ms` is the client's own, per request."""
+    """What one burst of requests gave. `client_cpu_ms` is the client's own, per request.
+
+    wrk's percentiles count requests that a slow answer kept it from sending (its correction for
+    coordinated omission), so they are never too low; the mean is of what was sent.
+    """
 
     requests: int
     seconds: float
-    mean_ms: float
     p50_ms: float
     p95_ms: float
     p99_ms: float
     failed: int
+    mean_ms: float = 0.0
     client_cpu_ms: float = 0.0
     server_cpu_ms: float = 0.0
 
@@ -95,7 +99,9 @@ class Sender:
         if load.failed:
             raise SystemExit(f"{load.failed} of {load.requests} requests to {self.url} failed")
         spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return replace(load, client_cpu_ms=1e3 * spent / max(1, load.requests))
+        each = 1e3 / max(1, load.requests)
+        # Little's law: every client always has one request under way.
+        return replace(load, mean_ms=clients * load.seconds * each, client_cpu_ms=spent * each)
 
     def _order(self, *, mark: str) -> dict[str, Any]:
         field = self.multipart_field
