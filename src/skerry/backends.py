@@ -16,6 +16,7 @@ BACKENDS: dict[str, dict[str, tuple[str, str]]] = {
     "vectors": {
         "edge": ("skerry.vectors.edge:EdgeVectors", "skerry"),
         "exact": ("skerry.vectors.exact:ExactVectors", "skerry"),
+        "qdrant": ("skerry.vectors.qdrant:QdrantVectors", "skerry[qdrant]"),
     },
     "kv": {
         "memory": ("skerry.kv.memory:MemoryStore", "skerry"),

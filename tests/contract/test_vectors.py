@@ -8,6 +8,7 @@ import signal
 import numpy as np
 import pytest
 
+from qdrant_stand_in import StandIn
 from skerry.errors import BadRequest, IndexUnavailable, SpaceMismatch, Unprocessable
 from skerry.vectors.base import (
     MAX_LIMIT,
@@ -20,6 +21,7 @@ from skerry.vectors.base import (
 )
 from skerry.vectors.edge import EdgeVectors
 from skerry.vectors.exact import ExactVectors
+from skerry.vectors.qdrant import QdrantVectors
 
 SIZE = 16
 SPEC = CollectionSpec(
@@ -46,12 +48,23 @@ def make_exact(folder):
     return ExactVectors(ExactVectors.Options(), folder=folder)
 
 
-BACKENDS = {"edge": make_edge, "exact": make_exact}
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = StandIn(tmp_path_factory.mktemp("qdrant") / "storage")
+    yield server
+    server.kill()
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture
+def make_qdrant(server):
+    return lambda folder: QdrantVectors(QdrantVectors.Options(url=server.url), folder=folder)
+
+
+@pytest.fixture(params=["edge", "exact", "qdrant"])
 def make(request):
-    return BACKENDS[request.param]
+    if request.param == "qdrant":
+        return request.getfixturevalue("make_qdrant")
+    return {"edge": make_edge, "exact": make_exact}[request.param]
 
 
 @pytest.fixture

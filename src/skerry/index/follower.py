@@ -13,7 +13,7 @@ from typing import NoReturn
 from skerry.errors import IndexUnavailable, ServiceUnavailable, SpaceMismatch
 from skerry.index.applier import Applier
 from skerry.index.base import BackendFactory, Feed
-from skerry.index.generations import Generations
+from skerry.index.generations import Generations, discard
 from skerry.index.serving import Serving
 from skerry.metrics import Metrics
 from skerry.vectors.base import CollectionSpec, CollectionStatus, VectorIndex
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 WORKER = "vectors"
 LOOK_S = 1.0
 """How often the log is looked at unasked."""
+PATIENCE_S = 2.0
+"""How long searches wait for a backend that does not open, before they are refused at once."""
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 10.0
 STEADY_S = 30.0
@@ -75,6 +77,8 @@ class Follower:
         self._size = metrics.index_size.labels(spec.space)
         self._restarts = metrics.worker_restarts.labels(WORKER)
         self._wake = asyncio.Event()
+        self._swept = False
+        self._without_since: float | None = None
         self._unflushed = 0
         self._flush_at = math.inf
 
@@ -102,6 +106,9 @@ class Follower:
                 delay_s = min(2 * delay_s, MAX_DELAY_S)
 
     def _report(self, error: Exception) -> None:
+        self._tell_outage(error)
+        if self.trouble == str(error):
+            return  # told already
         self.trouble = str(error)
         known = isinstance(error, ServiceUnavailable)
         fields = {"space": self._spec.space}
@@ -112,16 +119,30 @@ class Follower:
             extra={"fields": fields},
         )
 
+    def _tell_outage(self, error: Exception) -> None:
+        """Let nobody wait for a backend that has not been there for a while."""
+        if self._serving.backend is not None:
+            return
+        now = asyncio.get_running_loop().time()
+        self._without_since = self._without_since or now
+        if now - self._without_since >= PATIENCE_S:
+            self._serving.outage = (
+                error if isinstance(error, IndexUnavailable) else IndexUnavailable(str(error))
+            )
+
     async def _attach(self) -> None:
-        if self.attempted.is_set():
-            self._restarts.inc()
         async with self._serving.changing:
             folder = await asyncio.to_thread(self._generations.current)
             backend, status = await self._open_in(folder)
             self._serving.install(backend, status)
-        if not self.attempted.is_set():
+        self._without_since = None
+        if self.attempted.is_set():
+            self._restarts.inc()
+        if not self._swept:
+            self._swept = True
             # What an earlier run left. Later there may be one in the making.
-            await asyncio.to_thread(self._generations.discard_others, folder)
+            others = await asyncio.to_thread(self._generations.others, folder)
+            await discard(others, factory=self._factory)
         self.start_seq = status.applied_seq
         self._unflushed, self._flush_at = 0, math.inf
         self._note(status)
@@ -166,8 +187,8 @@ class Follower:
             self._serving.lose(backend)
         if self._serving.backend is None:
             log.warning(
-                "The vector worker is gone; another one takes over",
-                extra={"fields": {"space": self._spec.space}},
+                "The vector engine is gone; it is opened anew",
+                extra={"fields": {"space": self._spec.space, "reason": self.trouble or "ended"}},
             )
             await backend.close()
 

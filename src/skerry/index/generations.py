@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 import shutil
 from pathlib import Path
 
+from skerry.errors import IndexUnavailable
+from skerry.index.base import BackendFactory
 from skerry.vectors.files import write_atomically
+
+log = logging.getLogger(__name__)
 
 POINTER = "current"
 NAME = re.compile(r"gen-(\d{4,})")
@@ -40,15 +46,26 @@ class Generations:
         self._folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self._folder / POINTER, generation.name.encode())
 
-    def discard_others(self, keep: Path) -> None:
-        """Delete what crashed or superseded generations left."""
-        for name in self._names():
-            if NAME.fullmatch(name) and name != keep.name:
-                shutil.rmtree(self._folder / name, ignore_errors=True)
+    def others(self, keep: Path | None = None) -> list[Path]:
+        """What crashed or superseded generations left; all of them without `keep`."""
+        names = [name for name in self._names() if NAME.fullmatch(name)]
+        return [self._folder / name for name in names if keep is None or name != keep.name]
 
-    def discard_all(self) -> None:
-        """Delete the index."""
+    def remove(self) -> None:
+        """Delete the folder of the index."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _names(self) -> list[str]:
         return [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
+
+
+async def discard(generations: list[Path], *, factory: BackendFactory) -> None:
+    """Delete these, with what their backends hold elsewhere; what cannot be stays, for later."""
+    for folder in generations:
+        try:
+            await factory(folder).destroy()
+        except IndexUnavailable as error:
+            fields = {"generation": folder.name}
+            log.warning("Not deleted yet: %s", error.message, extra={"fields": fields})
+        else:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -18,10 +18,12 @@ class Serving:
         self.applied = Watermark()
         # Held by whoever changes the backend or puts another in its place.
         self.changing = asyncio.Lock()
+        self.outage: IndexUnavailable | None = None
+        """Why no backend is to be had, once that has lasted; nobody is to wait for one then."""
 
     def install(self, backend: VectorIndex, status: CollectionStatus) -> None:
         """Let searches go to `backend` from now on."""
-        self.backend = backend
+        self.backend, self.outage = backend, None
         self.note(status)
 
     def note(self, status: CollectionStatus) -> None:

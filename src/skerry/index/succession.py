@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
 from skerry.errors import IndexUnavailable
 from skerry.index.applier import Applier
-from skerry.index.base import Feed
-from skerry.index.generations import Generations
+from skerry.index.base import BackendFactory, Feed
+from skerry.index.generations import Generations, discard
 from skerry.index.serving import Serving
 from skerry.vectors.base import CollectionStatus, VectorIndex
 
@@ -34,6 +33,7 @@ class Succession:
         *,
         applier: Applier,
         feed: Feed,
+        factory: BackendFactory,
         generations: Generations,
         batch: int,
     ) -> None:
@@ -42,6 +42,7 @@ class Succession:
         self._serving = serving
         self._applier = applier
         self._feed = feed
+        self._factory = factory
         self._generations = generations
         self._batch = batch
         self._one_at_a_time = asyncio.Lock()
@@ -75,8 +76,10 @@ class Succession:
         fields = {"why": why, "points": self._serving.status.points, "generation": folder.name}
         log.info("The vector index was replaced by a newer one", extra={"fields": fields})
         if old is not None:
-            await old.destroy()
-        await asyncio.to_thread(self._generations.discard_others, folder)
+            with suppress(IndexUnavailable):  # what is left of it is discarded below
+                await old.destroy()
+        others = await asyncio.to_thread(self._generations.others, folder)
+        await discard(others, factory=self._factory)
         return True
 
     async def _take_over(self, successor: VectorIndex, folder: Path) -> VectorIndex | None:
@@ -115,4 +118,4 @@ class Succession:
         if successor is not None:
             with suppress(IndexUnavailable):
                 await successor.destroy()
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await discard([folder], factory=self._factory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from skerry.errors import IndexUnavailable, Overloaded
 from skerry.index.applier import Applier
 from skerry.index.base import BackendFactory, Feed, IndexState, State
 from skerry.index.follower import Follower, IndexOptions
-from skerry.index.generations import Generations
+from skerry.index.generations import Generations, discard
 from skerry.index.serving import Serving
 from skerry.index.succession import Make, Succession
 from skerry.metrics import Metrics
@@ -63,6 +64,7 @@ class Index:
             self._serving,
             applier=self._applier,
             feed=feed,
+            factory=factory,
             generations=self._generations,
             batch=self._options.batch,
         )
@@ -97,11 +99,14 @@ class Index:
             await backend.close()
 
     async def destroy(self) -> None:
-        """Close, and delete what is on disk."""
+        """Close, and delete what is on disk or on a server."""
         backend = await self._stop()
         if backend is not None:
-            await backend.destroy()
-        await asyncio.to_thread(self._generations.discard_all)
+            with suppress(IndexUnavailable):  # what is left of it is discarded below
+                await backend.destroy()
+        generations = await asyncio.to_thread(self._generations.others)
+        await discard(generations, factory=self._factory)
+        await asyncio.to_thread(self._generations.remove)
 
     def notify(self) -> None:
         """Something was committed."""
@@ -116,6 +121,8 @@ class Index:
         answer by then, BadRequest and Unprocessable as the backend does.
         """
         self._check_open()
+        if self._serving.outage is not None:
+            raise self._serving.outage.with_traceback(None)
         head = self._feed.head()
         if self._serving.applied.value < head:
             self._follower.wake()
@@ -126,10 +133,13 @@ class Index:
             raise self._late() from None
 
     async def ready_for_writes(self, *, deadline: float) -> None:
-        """Wait while the index is `max_lag` changes behind; Overloaded at `deadline`."""
+        """Wait while the index is `max_lag` changes behind; Overloaded at `deadline`.
+
+        While there is no index to be had, nobody waits: rows do not need it.
+        """
         self._check_open()
         wanted = self._feed.head() - self._options.max_lag
-        if self._serving.applied.value >= wanted:
+        if self._serving.outage is not None or self._serving.applied.value >= wanted:
             return
         self._follower.wake()
         try:

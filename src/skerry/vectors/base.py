@@ -80,8 +80,9 @@ class CollectionStatus:
 class VectorIndex(Protocol):
     """A view over the log: it may be thrown away and rebuilt at any time.
 
-    An engine that is gone raises IndexUnavailable from every call, and is not brought back: make
-    another backend over the same folder and replay the log from its `applied_seq`.
+    An engine that is gone, or a server that did not answer, raises IndexUnavailable from every
+    call, and is not brought back: make another backend over the same folder and replay the log
+    from its `applied_seq`.
     """
 
     async def open(self, spec: CollectionSpec) -> CollectionStatus:
@@ -126,7 +127,10 @@ class VectorIndex(Protocol):
         """Flush and free."""
 
     async def destroy(self) -> None:
-        """Close and delete what is on disk."""
+        """Close and delete what is on disk or on a server; also where it was never opened.
+
+        Raises IndexUnavailable when that cannot be reached: then the folder stays.
+        """
 
 
 MAX_LIMIT = 1000

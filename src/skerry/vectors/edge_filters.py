@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -10,8 +9,7 @@ import numpy as np
 import qdrant_edge as qe
 
 from skerry.vectors.base import Condition, Filter, Range
-
-PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+from skerry.vectors.filters import engine_path
 
 
 def to_engine(filter: Filter) -> qe.Filter:
@@ -26,16 +24,11 @@ def to_engine(filter: Filter) -> qe.Filter:
 def _item(item: Filter | Condition) -> Any:
     if isinstance(item, Filter):
         return to_engine(item)
-    key = _path(item.key)
+    key = engine_path(item.key)
     tests: list[Any] = [qe.FieldCondition(key, match=match) for match in _matches(item)]
     if item.range is not None:
         tests.append(qe.FieldCondition(key, range=_range(item.range)))
     return tests[0] if len(tests) == 1 else qe.Filter(must=tests)
-
-
-def _path(key: str) -> str:
-    # Unquoted, a dot leads into a nested object; our payloads are flat.
-    return key if PLAIN.fullmatch(key) else f'"{key}"'
 
 
 def _matches(item: Condition) -> Iterator[Any]:

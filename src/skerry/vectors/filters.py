@@ -1,7 +1,8 @@
-"""What a filter means over payloads, in plain Python."""
+"""What a filter means over payloads, in plain Python, and how its fields are named."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,16 @@ from skerry.filters import MAX_CONDITIONS as MAX_CONDITIONS
 from skerry.filters import MAX_DEPTH as MAX_DEPTH
 from skerry.filters import Condition, Filter, Range
 from skerry.filters import measure as measure
+
+PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def engine_path(key: str) -> str:
+    """A field's name as Qdrant's engine takes it, embedded or on a server.
+
+    Unquoted, a dot would lead into a nested object; our payloads are flat.
+    """
+    return key if PLAIN.fullmatch(key) else f'"{key}"'
 
 
 def holds(filter: Filter, payload: Mapping[str, Any]) -> bool:

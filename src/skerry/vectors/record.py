@@ -9,6 +9,7 @@ import msgspec
 from skerry.errors import SpaceMismatch
 from skerry.vectors.base import CollectionSpec
 from skerry.vectors.files import write_atomically
+from skerry.vectors.wire import Quantization
 
 FORMAT = 1
 FILE_NAME = "applied.json"
@@ -26,16 +27,17 @@ class Record(msgspec.Struct):
     applied_seq: int = 0
     unindexed: int = 0
     deleted: int = 0
+    quantization: Quantization = "scalar"
 
 
 class Unusable(Exception):
     """What is on disk cannot be used; the message says why (NOTHING: nothing is there)."""
 
 
-def read_record(folder: Path, spec: CollectionSpec) -> Record:
+def read_record(folder: Path, spec: CollectionSpec, *, quantization: Quantization) -> Record:
     """The record of a folder that `spec` can be opened from.
 
-    Raises Unusable (absent, unreadable, of another format, log or set of fields), or
+    Raises Unusable (absent, unreadable, of another format, log, set of fields or quantization), or
     SpaceMismatch when its vectors are of another space, size or distance.
     """
     path = folder / FILE_NAME
@@ -47,17 +49,27 @@ def read_record(folder: Path, spec: CollectionSpec) -> Record:
         raise Unusable(f"{FILE_NAME} cannot be read: {error}") from error
     if record.format != FORMAT:
         raise Unusable(f"it has format {record.format}, this version writes {FORMAT}")
-    _check_vectors(record.spec, spec)
-    if record.spec.epoch != spec.epoch:
-        raise Unusable("it follows another database")
-    if dict(record.spec.fields) != dict(spec.fields):
-        raise Unusable("it has other payload fields")
+    check_fit(record.spec, spec)
+    if record.quantization != quantization:
+        raise Unusable(f"its vectors have quantization '{record.quantization}'")
     return record
 
 
 def write_record(folder: Path, record: Record) -> None:
     """Replace the record; synced on return."""
     write_atomically(folder / FILE_NAME, msgspec.json.encode(record))
+
+
+def check_fit(found: CollectionSpec, wanted: CollectionSpec) -> None:
+    """Raise when what was built for `found` does not serve `wanted`.
+
+    SpaceMismatch: its vectors are others. Unusable: it follows another log, or has other fields.
+    """
+    _check_vectors(found, wanted)
+    if found.epoch != wanted.epoch:
+        raise Unusable("it follows another database")
+    if dict(found.fields) != dict(wanted.fields):
+        raise Unusable("it has other payload fields")
 
 
 def _check_vectors(found: CollectionSpec, wanted: CollectionSpec) -> None:
