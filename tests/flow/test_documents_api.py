@@ -250,11 +250,20 @@ def test_deep_json_is_refused(texts: httpx.Client, body: bytes) -> None:
     refused(post(texts, body, "application/json"), 400)
 
 
-def test_numbers_that_json_lacks_are_named(texts: httpx.Client) -> None:
-    for name in ("NaN", "Infinity", "-Infinity"):
-        body = f'[{{"id": "a", "text": "b", "metadata": {{"x": {name}}}}}]'
-        error = refused(post(texts, body, "application/json"), 400)
-        assert name.strip("-") in error["remedy"]
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_is_none_fails_its_document_alone(
+    texts: httpx.Client, mine: str, number: str
+) -> None:
+    good = json.dumps(document(mine, text='Not "NaN" \\ but "Infinity".'))
+    bad = f'{{"id": "a", "text": "NaN", "metadata": {{"x": {number}}}}}'
+    answer = post(texts, f"[{bad}, {good}]", "application/json")
+    assert (answer.status_code, statuses(answer)) == (207, ["failed", "created"])
+    assert "finite" in answer.json()["documents"][0]["error"]["remedy"]
+    (stored,) = texts.get(PATH, params={"category": mine}).json()["documents"]
+    read = texts.get(f"{PATH}/{stored['id']}").json()
+    assert read["text"] == json.loads(good)["text"]
+    alone = refused(post(texts, bad, "application/json"), 400)
+    assert number.strip("-") in alone["remedy"] or "finite" in alone["remedy"]
 
 
 def test_a_form_nobody_reads_is_named(texts: httpx.Client) -> None:

@@ -21,7 +21,9 @@ BATCH = 100
 BATCH_CHARACTERS = 1 << 20
 """About the most text of one request, unless one document alone has more."""
 ADD_S = 600.0
-"""Patience with an answer: a text of 10 MB has some 15,000 chunks to embed."""
+"""Patience with an answer, whatever was sent."""
+CHARACTERS_PER_S = 10_000
+"""And as much more as a small, busy box needs: a text of 10 MB has some 18,000 chunks to embed."""
 
 
 class Added(msgspec.Struct, omit_defaults=True):
@@ -126,8 +128,9 @@ class Documents:
         return [one for batch in _batches(documents) for one in self._send(batch)]
 
     def _send(self, batch: Sequence[Mapping[str, Any]]) -> list[Added]:
+        size = sum(len(str(document.get("text", ""))) for document in batch)
         response = self._transport.send(
-            "POST", PATH, json=batch, timeout_s=ADD_S, results="documents"
+            "POST", PATH, json=batch, timeout_s=_patience_s(size), results="documents"
         )
         return self._transport.decode(response, _AddAnswer).documents
 
@@ -152,8 +155,9 @@ class Documents:
         # A name from a disk may hold bytes that are no UTF-8; HTTP cannot carry them.
         name = filename.encode("utf-8", "replace").decode()
         response = self._transport.send(
-            "POST", PATH, form=form, files=[("file", (name, data))], timeout_s=ADD_S
-        )
+            "POST", PATH, form=form, files=[("file", (name, data))],
+            timeout_s=_patience_s(len(data)),
+        )  # fmt: skip
         added = self._transport.decode(response, _AddAnswer).documents[0]
         if added.error is not None:
             raise as_error(added.error)
@@ -220,6 +224,10 @@ def _batches(documents: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[st
         characters += size
     if batch:
         yield batch
+
+
+def _patience_s(size: int) -> float:
+    return ADD_S + size / CHARACTERS_PER_S
 
 
 def _document_path(id: str) -> str:

@@ -32,6 +32,9 @@ FORMS_REMEDY = (
 )
 BYTE = re.compile(r"\(byte (\d+)\)")
 NOT_NUMBERS = re.compile(rb".?(NaN|Infinity)")
+OUT_OF_RANGE = "Number out of range"
+STRING_OR_NOT_A_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?(?:NaN|Infinity)', re.DOTALL)
+BEYOND_RANGE = b"1e999"
 T = TypeVar("T")
 
 
@@ -102,8 +105,23 @@ def _of_json(body: bytes, kind: str, *, is_list: bool) -> list[Given]:
     if not is_list:
         return [_Json(body)]
     # Only told apart here, so that one that does not fit is refused alone.
-    parts = _decoded(body, list[msgspec.Raw])
+    try:
+        parts = _decoded(body, list[msgspec.Raw])
+    except BadRequest as error:
+        if not error.remedy:
+            raise
+        parts = _decoded(_with_numbers(body), list[msgspec.Raw])
     return [_Json(part, f"Document {at}: ") for at, part in enumerate(parts, 1)]
+
+
+def _with_numbers(body: bytes) -> bytes:
+    """The body with what JSON does not count as numbers (NaN) written as one beyond all range.
+
+    So the documents can be told apart, and only those that have it are refused.
+    """
+    return STRING_OR_NOT_A_NUMBER.sub(
+        lambda found: found[0] if found[0].startswith(b'"') else BEYOND_RANGE, body
+    )
 
 
 def _decoded(data: bytes | msgspec.Raw, shape: type[T]) -> T:
@@ -115,6 +133,8 @@ def _decoded(data: bytes | msgspec.Raw, shape: type[T]) -> T:
         found = NOT_NUMBERS.match(data, max(0, int(at[1]) - 1)) if at else None
         if found:
             error.remedy = f"JSON has no {found[1].decode()}: leave the field out."
+        elif OUT_OF_RANGE in error.message:
+            error.remedy = "A number must be finite: leave the field out."
         raise
 
 

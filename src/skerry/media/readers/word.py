@@ -49,9 +49,9 @@ def read_word(data: bytes, limits: ReadLimits) -> ReadDocument:
         raise
     except Exception as error:  # a damaged package shows itself in nearly any type
         raise_if_out_of_memory(error)
-        raise DocumentUnreadable(
-            f"The .docx is damaged: {error or type(error).__name__}"
-        ) from error
+        # What an XML parser says helps; of others it would be the inside of a library.
+        reason = error if isinstance(error, etree.XMLSyntaxError) else type(error).__name__
+        raise DocumentUnreadable(f"The .docx is damaged: {reason}") from error
     return ReadDocument(
         text=cleaned(reader.blocks.text()),
         title=title or reader.title or reader.blocks.first_heading,
