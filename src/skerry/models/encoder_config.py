@@ -19,6 +19,7 @@ FAMILIES: dict[str, Family] = {
     "xlm-roberta": "roberta",
     "camembert": "roberta",
     "distilbert": "distilbert",
+    "mpnet": "mpnet",
 }
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
@@ -28,14 +29,14 @@ ACTIVATIONS: dict[str, Activation] = {
     "relu": "relu",
 }
 SUPPORTED = (
-    "Supported: BERT (with MiniLM, E5 and BGE), RoBERTa (with XLM-RoBERTa and CamemBERT) and "
-    "DistilBERT, as embeddings or for sequence classification."
+    "Supported: BERT (with MiniLM, E5 and BGE), RoBERTa (with XLM-RoBERTa and CamemBERT), "
+    "DistilBERT and MPNet, as embeddings or for sequence classification."
 )
 # DistilBERT does not store its own.
 DISTILBERT_EPSILON = 1e-12
 # transformers leaves out id2label when there are two.
 UNSAID_CLASSES = 2
-DEFAULT_PAD = {"bert": 0, "roberta": 1, "distilbert": 0}
+DEFAULT_PAD = {"bert": 0, "roberta": 1, "distilbert": 0, "mpnet": 1}
 
 Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
 Layers = Annotated[int, msgspec.Meta(ge=1, le=512)]
@@ -109,6 +110,11 @@ def read_config(folder: Path) -> EncoderConfig:
         raise ModelInvalid(
             f"{CONFIG_FILE} divides {shape.hidden} numbers among {shape.heads} heads."
         )
+    if shape.positions <= shape.first_position:
+        raise ModelInvalid(
+            f"{CONFIG_FILE} gives {shape.positions} positions, the first of which is "
+            f"{shape.first_position}: there is no room for a token."
+        )
     return EncoderConfig(
         shape=shape,
         architecture=(common.architectures or [""])[0],
@@ -133,7 +139,7 @@ def _bert(path: Path, family: Family) -> EncoderShape:
         intermediate=config.intermediate_size,
         vocabulary=config.vocab_size,
         positions=config.max_position_embeddings,
-        token_types=config.type_vocab_size,
+        token_types=0 if family == "mpnet" else config.type_vocab_size,
         activation=_activation(config.hidden_act),
         epsilon=config.layer_norm_eps,
         pad_id=_pad_id(config, family),
@@ -167,7 +173,10 @@ def _activation(name: str) -> Activation:
 
 
 def _pad_id(config: _Common, family: Family) -> int:
-    return DEFAULT_PAD[family] if config.pad_token_id is None else config.pad_token_id
+    # MPNet counts positions from this one, whatever its config says.
+    if config.pad_token_id is None or family == "mpnet":
+        return DEFAULT_PAD[family]
+    return config.pad_token_id
 
 
 def _labels(names: dict[int, str]) -> tuple[str, ...]:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path, PurePath
-from typing import Any
 
 import msgspec
-from numpy.typing import NDArray
 
 from skerry.errors import ModelInvalid
 from skerry.models.json_files import read_json
-from skerry.models.mapped import map_safetensors
+from skerry.models.mapped import map_safetensors, spill
 from skerry.models.weights import Weights, read_weights
 
 SAFETENSORS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 PICKLE_FILE = "pytorch_model.bin"
+PICKLE_INDEX_FILE = "pytorch_model.bin.index.json"
 ONNX_FILES = ("model.onnx", "onnx/model.onnx")
 # What a model with a head calls its encoder.
-ENCODERS = ("bert.", "roberta.", "distilbert.")
+ENCODERS = ("bert.", "roberta.", "distilbert.", "mpnet.")
 # Names of the time before PyTorch, which old checkpoints still have.
 OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
 
@@ -42,20 +42,27 @@ def find_onnx(folder: Path) -> Path | None:
     return next(iter(named or others), None)
 
 
-def read_encoder_weights(folder: Path) -> Weights:
+def read_encoder_weights(folder: Path, *, scratch: Path) -> Weights:
     """Tensors under the bare encoder's names; safetensors stay in their mapped file.
 
-    Raises ModelInvalid, and PickleRefused for a pickle that holds more than tensors.
+    Of pickles in several files, one at a time is in memory: the others lie in `scratch`, without
+    a name. Raises ModelInvalid, and PickleRefused for a pickle that holds more than tensors.
     """
-    return plainly_named(read_tensors(folder))
+    return plainly_named(read_tensors(folder, scratch=scratch))
 
 
-def read_tensors(folder: Path) -> Weights:
+def read_tensors(folder: Path, *, scratch: Path) -> Weights:
     """The same tensors under the names they are stored with."""
     path = weights_file(folder)
-    if path.name == INDEX_FILE:
-        return _shards(folder)
-    return map_safetensors(path) if path.suffix == ".safetensors" else read_weights(path)
+    if path.name not in (INDEX_FILE, PICKLE_INDEX_FILE):
+        return map_safetensors(path) if path.suffix == ".safetensors" else read_weights(path)
+    tensors: Weights = {}
+    for shard in _shards(path):
+        if shard.suffix == ".safetensors":
+            tensors |= map_safetensors(shard)
+        else:
+            tensors |= spill(read_weights(shard), scratch)
+    return tensors
 
 
 def plainly_named(tensors: Weights) -> Weights:
@@ -68,24 +75,26 @@ def weights_file(folder: Path) -> Path:
     names = (SAFETENSORS_FILE, INDEX_FILE)
     found = next((path for name in names if (path := folder / name).is_file()), None)
     found = found or find_onnx(folder)
-    if found is None and (folder / PICKLE_FILE).is_file():
-        found = folder / PICKLE_FILE
+    pickles = (PICKLE_FILE, PICKLE_INDEX_FILE)
+    found = found or next((path for name in pickles if (path := folder / name).is_file()), None)
     if found is None:
         raise ModelInvalid(
             f"There are no weights in {folder.name}.",
-            remedy=f"Needed: {SAFETENSORS_FILE}, model.onnx or {PICKLE_FILE}.",
+            remedy=f"Needed: {SAFETENSORS_FILE}, model.onnx or {PICKLE_FILE}; of the first and the "
+            "last, several files with their index.",
         )
     return found
 
 
-def _shards(folder: Path) -> dict[str, NDArray[Any]]:
-    """Tensors of all files that the index names, each a plain name in the folder."""
-    tensors: dict[str, NDArray[Any]] = {}
-    for name in sorted(set(read_json(folder / INDEX_FILE, _Index).weight_map.values())):
-        if PurePath(name).name != name or not name.endswith(".safetensors"):
-            raise ModelInvalid(f"{INDEX_FILE} names '{name}', which is no file of its folder.")
-        tensors |= map_safetensors(folder / name)
-    return tensors
+def _shards(index: Path) -> Iterator[Path]:
+    """The files that an index names, each a plain name in its folder; ModelInvalid."""
+    suffix = ".safetensors" if index.name == INDEX_FILE else ".bin"
+    for name in sorted(set(read_json(index, _Index).weight_map.values())):
+        if PurePath(name).name != name or not name.endswith(suffix):
+            raise ModelInvalid(f"{index.name} names '{name}', which is no file of its folder.")
+        if not (index.parent / name).is_file():
+            raise ModelInvalid(f"{index.name} names '{name}', which is not there.")
+        yield index.parent / name
 
 
 def _plain(name: str) -> str:

@@ -74,15 +74,17 @@ class EncoderParts:
     notes: tuple[str, ...]
 
 
-def read_folder(folder: Path, wanted: Wanted) -> EncoderParts:
+def read_folder(folder: Path, wanted: Wanted, *, scratch: Path) -> EncoderParts:
     """The encoder in `folder`: its config, tokenizer, and weights as safetensors, ONNX or pickle.
 
-    Weights in safetensors stay in their file. Without a config, only what is clearly BERT is
+    Weights in safetensors stay in their file, and those of pickles in several files go into
+    unnamed ones in `scratch`. Without a config, only what is clearly BERT is
     taken, and `notes` say what was assumed. Raises ModelInvalid, and PickleRefused for a pickle
     that holds more than tensors.
     """
-    config, weights = _read_weights(folder)
-    tokenizer = read_tokenizer(folder, vocabulary=config.shape.vocabulary)
+    config, weights = _read_weights(folder, scratch=scratch)
+    shape = config.shape
+    tokenizer = read_tokenizer(folder, vocabulary=shape.vocabulary, family=shape.family)
     sentence = read_sentence_settings(folder, pooling=wanted.pooling)
     task, graph = _read_graph(folder, config, weights, wanted, stated=sentence.pooling)
     notes = [*config.assumed, *graph.notes, *tokenizer.notes]
@@ -93,14 +95,14 @@ def read_folder(folder: Path, wanted: Wanted) -> EncoderParts:
         notes.append("No pooling is stated: vectors are the mean of the tokens'.")
     labels = _labels(config, graph, wanted, notes) if task == "text-classification" else ()
     bounds = (wanted.max_tokens, sentence.max_tokens, tokenizer.max_tokens)
-    window = config.shape.positions - config.shape.first_position
+    window = shape.positions - shape.first_position
     return EncoderParts(
         task=task,
         graph=graph,
         tokenizer=tokenizer,
         max_tokens=min([window, *(bound for bound in bounds if bound is not None)]),
-        pad_id=config.shape.pad_id,
-        vocabulary=config.shape.vocabulary,
+        pad_id=shape.pad_id,
+        vocabulary=shape.vocabulary,
         pooling=sentence.pooling or UNSTATED_POOLING,
         prefixes=dict(sentence.prefixes) | dict(wanted.prefixes),
         labels=labels,
@@ -188,13 +190,13 @@ def _task(config: EncoderConfig, names: Iterable[str]) -> TextTask:
     return "text-classification" if headed else "text-embedding"
 
 
-def _read_weights(folder: Path) -> tuple[EncoderConfig, Weights]:
+def _read_weights(folder: Path, *, scratch: Path) -> tuple[EncoderConfig, Weights]:
     """The config, and the tensors under the bare encoder's names: none beside an ONNX graph."""
     if find_onnx(folder) is not None:
         return read_config(folder), {}
     if (folder / CONFIG_FILE).exists():
-        return read_config(folder), read_encoder_weights(folder)
-    tensors = read_tensors(folder)
+        return read_config(folder), read_encoder_weights(folder, scratch=scratch)
+    tensors = read_tensors(folder, scratch=scratch)
     return config_by_tensors(tensors), plainly_named(tensors)
 
 

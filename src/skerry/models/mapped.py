@@ -1,9 +1,11 @@
-"""Read safetensors without copying them: tensors as views of the mapped file."""
+"""Hold tensors as views of a mapped file: of safetensors where they lie, or of a scratch file."""
 
 from __future__ import annotations
 
 import math
 import struct
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,26 @@ def map_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     except (OSError, ValueError, RecursionError, msgspec.DecodeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise ModelInvalid(f"{path.name} is not a readable safetensors file: {reason}.") from error
+
+
+def spill(tensors: Mapping[str, NDArray[Any]], folder: Path) -> dict[str, NDArray[Any]]:
+    """The same tensors, out of memory: views of an unnamed file in `folder`.
+
+    It has no name to be left behind, and is gone with the last view.
+    """
+    begins = {}
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for name, value in tensors.items():
+            begins[name] = file.tell()
+            file.write(np.asarray(value, order="C").data)
+        if file.tell() == 0:
+            return dict(tensors)
+        file.flush()
+        data = np.memmap(file, np.uint8, "r")
+    return {
+        name: data[begin : begin + value.nbytes].view(value.dtype).reshape(value.shape)
+        for (name, value), begin in zip(tensors.items(), begins.values(), strict=True)
+    }
 
 
 def _header_length(data: bytes, *, size: int) -> int:

@@ -245,7 +245,8 @@ def _view(flat: NDArray[Any], tensor: _Tensor) -> NDArray[Any]:
     if empty:
         return np.zeros(tensor.shape, flat.dtype)
     strides = [stride * flat.itemsize for stride in tensor.strides]
-    return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, strides).copy()
+    view = np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, strides)
+    return np.asarray(view, order="C")  # a copy only where the elements do not lie in order
 
 
 def _first_line(error: BaseException) -> str:

@@ -65,7 +65,7 @@ def _build_encoder(
             prefixes=entry.prefixes,
             max_tokens=entry.max_tokens,
         )
-        parts = read_folder(fetched, wanted)
+        parts = read_folder(fetched, wanted, scratch=folder)
         progress(Progress("install"))
         origin = Origin(entry.name, entry.source, entry.license, entry.card)
         return write_encoder(parts, origin, folder)
@@ -86,4 +86,5 @@ def _build_sentiment(
             entry.source, entry.companions, into=fetched, downloads=downloads, progress=progress
         )
         progress(Progress("convert"))
-        return write_sentiment(fetched_base(fetched), origin, folder, max_tokens=entry.max_tokens)
+        base = fetched_base(fetched, scratch=folder)
+        return write_sentiment(base, origin, folder, max_tokens=entry.max_tokens)

@@ -96,9 +96,10 @@ def installed_base(models: Path, *, name: str, source: Source) -> Base | None:
     return Base(encoder_tensors(model.path(variant)), tokenizer)
 
 
-def fetched_base(folder: Path) -> Base:
+def fetched_base(folder: Path, *, scratch: Path) -> Base:
     """MiniLM out of a Hugging Face folder; ModelInvalid."""
-    return Base(read_encoder_weights(folder), (folder / TOKENIZER_FILE).read_text("utf-8"))
+    weights = read_encoder_weights(folder, scratch=scratch)
+    return Base(weights, (folder / TOKENIZER_FILE).read_text("utf-8"))
 
 
 def write_sentiment(

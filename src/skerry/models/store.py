@@ -109,9 +109,12 @@ class ModelStore(ModelFolder):
             raise ModelInvalid(f"{path} is not a folder.")
         with self._alone(name, ignore_progress):
             self._check_free(name)
-            parts = read_folder(path, wanted)
-            origin = added_from(path, name=name)
-            return self._install(name, lambda folder: write_encoder(parts, origin, folder))
+
+            def build(folder: Path) -> AnyManifest:
+                parts = read_folder(path, wanted, scratch=folder)
+                return write_encoder(parts, added_from(path, name=name), folder)
+
+            return self._install(name, build)
 
     def add_chat(
         self, file: Path | Remote, *, name: str, progress: ProgressSink = ignore_progress

@@ -10,11 +10,15 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from tokenizers.processors import RobertaProcessing, TemplateProcessing
 
 from skerry.errors import ModelInvalid
+from skerry.models.graphs.base import Family
 from skerry.models.json_files import MAX_BYTES, read_json, read_json_if_present
 
 TOKENIZER_FILE = "tokenizer.json"
 VOCABULARY_FILE = "vocab.txt"
-NEEDED = "Needed: tokenizer.json, or vocab.txt (BERT), or vocab.json and merges.txt (RoBERTa)."
+NEEDED = (
+    "Needed: tokenizer.json, or vocab.txt (BERT, MPNet), or vocab.json and merges.txt (RoBERTa). "
+    "transformers writes the first: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)."
+)
 
 
 class _Token(msgspec.Struct):
@@ -46,9 +50,11 @@ class TokenizerParts:
     notes: tuple[str, ...]
 
 
-def read_tokenizer(folder: Path, *, vocabulary: int) -> TokenizerParts:
+def read_tokenizer(folder: Path, *, vocabulary: int, family: Family) -> TokenizerParts:
     """The tokenizer of the model in `folder`, whose ids are below `vocabulary`; ModelInvalid."""
     settings = read_json_if_present(folder / "tokenizer_config.json", TokenizerSettings)
+    if family == "mpnet":
+        settings = _named_as_mpnet(settings)
     notes: list[str] = []
     content = _content(folder, settings, notes)
     try:
@@ -87,6 +93,17 @@ def _without_lengths(path: Path) -> str:
     fields = read_json(path, dict[str, msgspec.Raw])
     fields |= {"truncation": msgspec.Raw(b"null"), "padding": msgspec.Raw(b"null")}
     return msgspec.json.encode(fields).decode()
+
+
+def _named_as_mpnet(settings: TokenizerSettings) -> TokenizerSettings:
+    """MPNet's words are BERT's, and its other tokens are named as RoBERTa's."""
+    return msgspec.structs.replace(
+        settings,
+        cls_token=settings.cls_token or "<s>",
+        sep_token=settings.sep_token or "</s>",
+        pad_token=settings.pad_token or "<pad>",
+        mask_token=settings.mask_token or "<mask>",
+    )
 
 
 def _word_piece(path: Path, settings: TokenizerSettings, notes: list[str]) -> Tokenizer:

@@ -49,7 +49,7 @@ def _read_safetensors(path: Path) -> Weights:
 def _checked(value: NDArray[Any], *, name: str) -> NDArray[Any]:
     if value.dtype.kind in "iub":
         return value
-    value = value.astype(np.float32)
+    value = value.astype(np.float32, copy=False)
     if not np.isfinite(value).all():
         raise ModelInvalid(f"The tensor '{name}' holds values that are not finite numbers.")
     return value

@@ -1,6 +1,6 @@
-"""Convert a folder of safetensors in a process of its own and print what it took in memory.
+"""Convert a folder of weights in a process of its own and print what it took in memory.
 
-`python -m tests.unit.models.conversion_child FOLDER OUT mapped|copied` prints two numbers, in
+`python -m tests.unit.models.conversion_child FOLDER OUT read|copied` prints two numbers, in
 bytes: by how much the memory of the process alone grew at most, and how large the weights are.
 """
 
@@ -29,7 +29,7 @@ def private_bytes() -> int:
 
 
 def main(folder: Path, out: Path, how: str) -> None:
-    file = folder / "model.safetensors"
+    files = [*folder.glob("*.safetensors"), *folder.glob("*.bin")]
     done = threading.Event()
     peak = [private_bytes()]
     begin = peak[0]
@@ -40,13 +40,13 @@ def main(folder: Path, out: Path, how: str) -> None:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    weights = read_encoder_weights(folder) if how == "mapped" else load_file(file)
+    weights = load_file(files[0]) if how == "copied" else read_encoder_weights(folder, scratch=out)
     graph = build_embedding(weights, read_config(folder).shape, pooling="mean")
     write_variant(graph.model, out, precision="fp32", mapped=graph.mapped)
     peak[0] = max(peak[0], private_bytes())
     done.set()
     watcher.join()
-    print(peak[0] - begin, file.stat().st_size)
+    print(peak[0] - begin, sum(file.stat().st_size for file in files))
 
 
 if __name__ == "__main__":

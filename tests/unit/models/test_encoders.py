@@ -23,8 +23,9 @@ from skerry.models.store import ModelStore
 from .making import malicious_pickle, write_checkpoint
 from .text_making import TinyEncoder
 
-FAMILIES = ["bert", "roberta", "distilbert"]
-CLASSIFIERS = [("bert", "own"), ("bert", "guide"), ("roberta", "own"), ("distilbert", "own")]
+FAMILIES = ["bert", "roberta", "distilbert", "mpnet"]
+CLASSIFIERS = [("bert", "own"), ("bert", "guide"), ("roberta", "own"), ("distilbert", "own"),
+               ("mpnet", "own")]  # fmt: skip
 
 
 def add(tmp_path: Path, folder: Path, name: str = "mine", **wanted: Any) -> AnyModel:
@@ -61,7 +62,7 @@ def test_an_encoder_answers_as_numpy_does(
     manifest = of_task(model, EmbeddingManifest).manifest
     assert (manifest.architecture, manifest.embedding_size) == (family, 32)
     assert (manifest.pooling, manifest.text.pad_id) == (pooling, tiny.pad)
-    assert manifest.text.max_tokens == (38 if family == "roberta" else 40)
+    assert manifest.text.max_tokens == (38 if family in ("roberta", "mpnet") else 40)
 
 
 @pytest.mark.parametrize(("family", "head"), CLASSIFIERS)
@@ -97,6 +98,35 @@ def test_pickles_are_read_once_and_give_the_same_model(tmp_path: Path) -> None:
     spare = add(tmp_path, tiny.save(tmp_path / "a"), name="spare")
     pickled = add(tmp_path, tiny.save(tmp_path / "b", form="pickle"), name="pickled")
     assert spare.manifest.variants == pickled.manifest.variants
+
+
+@pytest.mark.parametrize("form", ["tensors", "pickles"])
+def test_weights_in_several_files_give_the_same_model(tmp_path: Path, form: str) -> None:
+    tiny = TinyEncoder("mpnet", head="own")
+    whole = add(tmp_path, tiny.save(tmp_path / "a"), name="whole")
+    folder = tiny.save(tmp_path / "b", form=form)
+    assert len(list(folder.glob("*-of-00002.*"))) == 2
+    assert add(tmp_path, folder, name="sharded").manifest.variants == whole.manifest.variants
+    assert {path.name for path in (tmp_path / "models" / "sharded").iterdir()} == {
+        path.name for path in (tmp_path / "models" / "whole").iterdir()
+    }
+
+
+def test_a_missing_shard_is_named(tmp_path: Path) -> None:
+    folder = TinyEncoder().save(tmp_path / "folder", form="pickles")
+    (folder / "pytorch_model-00002-of-00002.bin").unlink()
+    with pytest.raises(ModelInvalid, match=r"00002\.bin', which is not there"):
+        add(tmp_path, folder)
+
+
+def test_a_malicious_shard_is_refused_and_nothing_runs(tmp_path: Path) -> None:
+    folder = TinyEncoder().save(tmp_path / "folder", form="pickles")
+    trace = tmp_path / "it-ran"
+    data = malicious_pickle(os.mkdir, str(trace))
+    write_checkpoint(folder / "pytorch_model-00002-of-00002.bin", {}, data_pickle=data)
+    with pytest.raises(PickleRefused, match=r"posix\.mkdir"):
+        add(tmp_path, folder)
+    assert not trace.exists()
 
 
 def test_weights_of_half_precision_and_in_several_files_are_read(tmp_path: Path) -> None:
@@ -214,6 +244,7 @@ BAD_CONFIGS: dict[str, dict[str, Any]] = {
     "'relative_key'": {"position_embedding_type": "relative_key"},
     "activation 'swish'": {"hidden_act": "swish"},
     "by the model's sizes it is": {"intermediate_size": 64},
+    "no room for a token": {"model_type": "roberta", "max_position_embeddings": 1},
     r"encoder\.layer\.2\.": {"num_hidden_layers": 3},
     r"encoder\.layer\.1\.": {"num_hidden_layers": 1},
     "TokenClassification": {"architectures": ["BertForTokenClassification"]},
@@ -324,7 +355,7 @@ def test_a_graph_with_unknown_outputs_says_which_are_known(tmp_path: Path) -> No
     assert "last_hidden_state" in caught.value.remedy
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "mpnet"])
 def test_tokenizers_are_made_of_vocabularies(tmp_path: Path, family: str) -> None:
     model = add(tmp_path, TinyEncoder(family).save(tmp_path / "folder"))
     manifest = of_task(model, EmbeddingManifest).manifest
@@ -332,6 +363,8 @@ def test_tokenizers_are_made_of_vocabularies(tmp_path: Path, family: str) -> Non
     found = tokenizer.encode("The faster cat").tokens
     if family == "bert":
         assert found == ["[CLS]", "the", "fast", "##er", "cat", "[SEP]"]
+    elif family == "mpnet":
+        assert found == ["<s>", "the", "fast", "##er", "cat", "</s>"]
     else:
         assert found[0] == "<s>"
         assert found[-1] == "</s>"

@@ -13,6 +13,7 @@ from skerry.models.manifest import AnyModel
 from skerry.models.store import ModelStore
 
 from .test_encoders import run
+from .text_making import write_unigrams
 
 WHY = "torch and transformers are not installed here (the group 'peers')"
 torch = pytest.importorskip("torch", reason=WHY)
@@ -36,6 +37,8 @@ DISTIL_SIZES: dict[str, Any] = {
     "max_position_embeddings": 40,
     "initializer_range": 0.5,
 }
+FAMILIES = ["bert", "roberta", "xlm-roberta", "distilbert", "mpnet"]
+MPNET_WORDS = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>", *(f"w{i}" for i in range(100))]
 BERT_WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(100))]
 
 
@@ -44,6 +47,8 @@ def config_of(family: str, **changes: Any) -> Any:
         return transformers.DistilBertConfig(**DISTIL_SIZES | changes)
     if family == "bert":
         return transformers.BertConfig(**SIZES | changes)
+    if family == "mpnet":
+        return transformers.MPNetConfig(**SIZES | changes)
     kind = {"roberta": "RobertaConfig", "xlm-roberta": "XLMRobertaConfig"}[family]
     return getattr(transformers, kind)(
         **SIZES | {"pad_token_id": 1, "type_vocab_size": 1} | changes
@@ -58,7 +63,8 @@ def saved(family: str, auto: Any, folder: Path, **changes: Any) -> Any:
         for tensor in model.parameters():  # biases and norms begin as zeros and ones
             tensor.add_(torch.randn_like(tensor) * 0.1)
     model.save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join(BERT_WORDS))
+    words = MPNET_WORDS if family == "mpnet" else BERT_WORDS
+    (folder / "vocab.txt").write_text("\n".join(words))
     return model
 
 
@@ -82,7 +88,7 @@ def expected(model: Any, ids: np.ndarray, mask: np.ndarray) -> Any:
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])
-@pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "distilbert"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_embeddings_are_those_of_transformers(
     tmp_path: Path, family: str, activation: str, pooling: str
 ) -> None:
@@ -98,7 +104,7 @@ def test_embeddings_are_those_of_transformers(
     assert np.allclose(found, wanted, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "xlm-roberta", "distilbert"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_logits_are_those_of_transformers(tmp_path: Path, family: str) -> None:
     auto = transformers.AutoModelForSequenceClassification
     model = saved(family, auto, tmp_path / "folder", num_labels=4)
@@ -106,6 +112,30 @@ def test_logits_are_those_of_transformers(tmp_path: Path, family: str) -> None:
     wanted = expected(model, ids, mask).logits.numpy()
     found = run(add(tmp_path, tmp_path / "folder"), ids, mask)
     assert np.allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_tokens_far_apart_are_seen_as_transformers_sees_them(tmp_path: Path) -> None:
+    sizes = {"max_position_embeddings": 514}
+    model = saved("mpnet", transformers.AutoModel, tmp_path / "folder", **sizes)
+    ids = np.random.default_rng(3).integers(5, 100, (2, 300))
+    mask = (np.arange(300) < np.asarray([[300], [140]])).astype(np.int64)
+    ids = np.where(mask == 1, ids, 1)
+    hidden = expected(model, ids, mask).last_hidden_state.numpy()[:, 0]
+    wanted = hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
+    found = run(add(tmp_path, tmp_path / "folder", pooling="cls"), ids, mask)
+    assert np.allclose(found, wanted, atol=1e-4)
+
+
+def test_shards_are_read_as_transformers_saves_them(tmp_path: Path) -> None:
+    model = saved("bert", transformers.AutoModel, tmp_path / "folder")
+    (tmp_path / "folder" / "model.safetensors").unlink()
+    model.save_pretrained(tmp_path / "folder", max_shard_size="20KB")
+    assert len(list((tmp_path / "folder").glob("model-*.safetensors"))) > 1
+    ids, mask = batch(0)
+    hidden = expected(model, ids, mask).last_hidden_state.numpy()[:, 0]
+    wanted = hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
+    found = run(add(tmp_path, tmp_path / "folder", pooling="cls"), ids, mask)
+    assert np.allclose(found, wanted, atol=1e-4)
 
 
 def test_a_masked_language_model_gives_its_encoder(tmp_path: Path) -> None:
@@ -162,14 +192,37 @@ def test_a_bert_without_its_config_answers_as_transformers_does(
     assert np.allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize("family", ["xlm-roberta", "bert"])
+def test_a_multilingual_encoder_reads_pieces_as_transformers_does(
+    tmp_path: Path, family: str
+) -> None:
+    from tokenizers import Tokenizer
+
+    folder = tmp_path / "folder"
+    model = saved(family, transformers.AutoModel, folder)
+    write_unigrams(folder)
+    stored = add(tmp_path, folder, prefixes={"query": "query: "})
+    mine = Tokenizer.from_file(str(stored.folder / "tokenizer.json"))
+    peer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+    texts = ["the Katze runs", "кошка  ｔhe 猫猫", "日本", ""]
+    encoded = [mine.encode(text).ids for text in texts]
+    assert encoded == [peer(text)["input_ids"] for text in texts]
+    ids = np.asarray(encoded[:1])
+    mask = np.ones_like(ids)
+    hidden = expected(model, ids, mask).last_hidden_state.numpy().mean(1)
+    wanted = hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
+    assert np.allclose(run(stored, ids, mask), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "mpnet"])
 def test_tokens_are_those_of_transformers(tmp_path: Path, family: str) -> None:
     from tokenizers import Tokenizer
 
     from .text_making import TinyEncoder
 
     folder = TinyEncoder(family).save(tmp_path / "folder")
-    kind = {"bert": "BertTokenizerFast", "roberta": "RobertaTokenizerFast"}[family]
+    kind = {"bert": "BertTokenizerFast", "roberta": "RobertaTokenizerFast",
+            "mpnet": "MPNetTokenizerFast"}[family]  # fmt: skip
     peer = getattr(transformers, kind).from_pretrained(folder)
     stored = add(tmp_path, folder)
     mine = Tokenizer.from_file(str(stored.folder / "tokenizer.json"))

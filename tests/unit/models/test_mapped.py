@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save, save_file
 
 from skerry.errors import ModelInvalid
-from skerry.models.mapped import map_safetensors
+from skerry.models.mapped import map_safetensors, spill
 
 from .text_making import TinyEncoder
 
@@ -104,15 +104,45 @@ def test_a_damaged_file_is_read_or_refused(tmp_path_factory: Any, data: st.DataO
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
 def test_a_conversion_holds_one_tensor_in_memory_at_a_time(tmp_path: Path) -> None:
     folder = TinyEncoder(hidden=128, vocabulary=60_000).save(tmp_path / "folder")
-    grown = {}
-    for how in ("mapped", "copied"):
-        (tmp_path / how).mkdir()
-        module = "tests.unit.models.conversion_child"
-        command = [sys.executable, "-m", module, str(folder), str(tmp_path / how), how]
-        root = Path(__file__).parents[3]
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-        grown[how], size = (int(word) for word in done.stdout.split())
-    assert grown["copied"] > 0.9 * size, "the measurement does not see copies"
-    assert grown["mapped"] < 0.5 * size
-    graphs = [next((tmp_path / how).glob("*.onnx")).read_bytes() for how in grown]
+    copied, size = convert(folder, tmp_path / "copied", how="copied")
+    assert copied > 0.9 * size, "the measurement does not see copies"
+    mapped, _ = convert(folder, tmp_path / "read", how="read")
+    assert mapped < 0.5 * size
+    graphs = [next((tmp_path / how).glob("*.onnx")).read_bytes() for how in ("copied", "read")]
     assert graphs[0] == graphs[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+def test_a_conversion_holds_one_pickle_of_several_in_memory_at_a_time(tmp_path: Path) -> None:
+    tiny = TinyEncoder(hidden=128, vocabulary=30_000, positions=30_000)
+    folder = tiny.save(tmp_path / "folder", form="pickles")
+    grown, size = convert(folder, tmp_path / "out", how="read")
+    largest = max(file.stat().st_size for file in folder.glob("*.bin"))
+    assert largest < 0.6 * size
+    assert grown < 1.5 * largest
+
+
+def convert(folder: Path, out: Path, *, how: str) -> tuple[int, int]:
+    """By how much a process grew that converted `folder`, and the size of the weights."""
+    out.mkdir()
+    command = [sys.executable, "-m", "tests.unit.models.conversion_child"]
+    command += [str(folder), str(out), how]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    grown, size = (int(word) for word in done.stdout.split())
+    return grown, size
+
+
+def test_spilled_tensors_are_the_same_and_leave_no_file(tmp_path: Path) -> None:
+    tensors = {
+        "odd": np.asarray([1, 2, 3], np.int8),
+        "turned": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+        "number": np.asarray(2.5, np.float32),
+        "none": np.zeros((0, 4), np.float32),
+    }
+    found = spill(tensors, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    for name, value in tensors.items():
+        assert (found[name].dtype, found[name].shape) == (value.dtype, value.shape)
+        assert np.array_equal(found[name], value)
+        assert not found[name].flags.owndata

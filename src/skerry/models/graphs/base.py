@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 INPUT, LOGITS, EMBEDDING = "input", "logits", "embedding"
 IDS, MASK, TOKEN_TYPES = "input_ids", "attention_mask", "token_type_ids"
-Family = Literal["bert", "roberta", "distilbert"]
+Family = Literal["bert", "roberta", "distilbert", "mpnet"]
 Activation = Literal["gelu", "gelu-tanh", "relu"]
 
 
@@ -52,8 +52,13 @@ class EncoderShape:
 
     @property
     def first_position(self) -> int:
-        """RoBERTa counts positions from the one after its padding's."""
-        return self.pad_id + 1 if self.family == "roberta" else 0
+        """That of the first token."""
+        return self.pad_id + 1 if self.counts_from_padding else 0
+
+    @property
+    def counts_from_padding(self) -> bool:
+        """RoBERTa and MPNet count positions from the one after their padding's."""
+        return self.family in ("roberta", "mpnet")
 
 
 @dataclass(frozen=True, slots=True)

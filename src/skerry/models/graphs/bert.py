@@ -1,9 +1,9 @@
-"""BERT, RoBERTa and DistilBERT (Devlin 2018, Liu 2019, Sanh 2019) under transformers' names."""
+"""BERT, RoBERTa, DistilBERT and MPNet (Devlin 2018, Liu 2019, Sanh 2019, Song 2020) as graphs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,12 @@ from skerry.models.graphs.base import (
     MASK,
     TOKEN_TYPES,
     EncoderShape,
+    Family,
     TextGraph,
 )
 from skerry.models.graphs.builder import GraphBuilder
 from skerry.models.graphs.pooling import Pooling
+from skerry.models.graphs.relative_positions import BUCKETS, bias_by_distance
 from skerry.models.manifest import PoolingKind
 
 # The operator Gelu begins with 20; LayerNormalization with 17.
@@ -30,6 +32,7 @@ IR_VERSION = 9
 # Far enough below every score for exp() to give 0, and still a number in half precision.
 MASKED_SCORE = -10_000.0
 POSITION_IDS = "embeddings.position_ids"
+RELATIVE_BIAS = "encoder.relative_attention_bias.weight"
 # Heads of the training that the encoder came from; an embedding has no use for them.
 PRETRAINING = ("cls.", "lm_head.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.")
 CLASSIFIERS = ("classifier.", "pre_classifier.", "pooler.")
@@ -37,7 +40,9 @@ CLASSIFIERS = ("classifier.", "pre_classifier.", "pooler.")
 
 @dataclass(frozen=True, slots=True)
 class _LayerNames:
-    """Names of a layer's parts, after the name of the layer."""
+    """Transformers' names of a layer's parts, after `layers` and the layer's number."""
+
+    layers: str
 
     query: str
     key: str
@@ -50,6 +55,7 @@ class _LayerNames:
 
 
 BERT_LAYER = _LayerNames(
+    layers="encoder.layer",
     query="attention.self.query",
     key="attention.self.key",
     value="attention.self.value",
@@ -59,7 +65,16 @@ BERT_LAYER = _LayerNames(
     down="output.dense",
     norm="output.LayerNorm",
 )
+MPNET_LAYER = replace(
+    BERT_LAYER,
+    query="attention.attn.q",
+    key="attention.attn.k",
+    value="attention.attn.v",
+    attended="attention.attn.o",
+    attention_norm="attention.LayerNorm",
+)
 DISTILBERT_LAYER = _LayerNames(
+    layers="transformer.layer",
     query="attention.q_lin",
     key="attention.k_lin",
     value="attention.v_lin",
@@ -69,6 +84,12 @@ DISTILBERT_LAYER = _LayerNames(
     down="ffn.lin2",
     norm="output_layer_norm",
 )
+LAYERS: dict[Family, _LayerNames] = {
+    "bert": BERT_LAYER,
+    "roberta": BERT_LAYER,
+    "distilbert": DISTILBERT_LAYER,
+    "mpnet": MPNET_LAYER,
+}
 
 
 def build_embedding(
@@ -133,16 +154,14 @@ class EncoderBuilder(GraphBuilder):
     def encode(self) -> str:
         """The tensor (n, length, hidden) of the tokens' vectors after the last layer."""
         x = self._embed()
-        bias = self._mask_bias()
+        bias = self._score_bias()
         width = self.shape.hidden // self.shape.heads
         self.integers("heads_shape", [0, 0, self.shape.heads, width])
         self.integers("joined_shape", [0, 0, self.shape.hidden])
         self.scalar("score_scale", 1.0 / np.sqrt(width))
+        names = LAYERS[self.shape.family]
         for index in range(self.shape.layers):
-            if self.shape.family == "distilbert":
-                x = self._layer(x, f"transformer.layer.{index}.", DISTILBERT_LAYER, bias=bias)
-            else:
-                x = self._layer(x, f"encoder.layer.{index}.", BERT_LAYER, bias=bias)
+            x = self._layer(x, f"{names.layers}.{index}.", names, bias=bias)
         return x
 
     def first_token(self, hidden: str) -> str:
@@ -224,16 +243,20 @@ class EncoderBuilder(GraphBuilder):
 
     def _positions(self) -> str:
         name = "embeddings.position_embeddings"
-        if self.shape.family == "roberta":
+        if self.shape.counts_from_padding:
             return self._lookup(self._counted_positions(), name, self.shape.positions)
         table = self.fitting(f"{name}.weight", (self.shape.positions, self.shape.hidden))
         self.mapped_constant(f"{name}.weight", table)
-        length = self.node("Shape", [IDS], "length", start=1, end=2)
+        length = self._length()
         begin, axis = self.integers("positions_begin", [0]), self.integers("positions_axis", [0])
         return self.node("Slice", [f"{name}.weight", begin, length, axis], name)
 
+    def _length(self) -> str:
+        """How many tokens the longest text has, as int64 (1,)."""
+        return self.node("Shape", [IDS], "length", start=1, end=2)
+
     def _counted_positions(self) -> str:
-        """RoBERTa's: tokens are counted from the one after padding's, padding stays at its own."""
+        """Tokens are counted from the one after padding's position, padding stays at its own."""
         pad = self.integers("pad_id", self.shape.pad_id)
         is_pad = self.node("Equal", [IDS, pad], "is_pad")
         is_token = self.node("Not", [is_pad], "is_token")
@@ -242,8 +265,29 @@ class EncoderBuilder(GraphBuilder):
         masked = self.node("Mul", [counted, ones], "token_positions")
         return self.node("Add", [masked, pad], "positions")
 
+    def _score_bias(self) -> str:
+        """What every layer adds to its scores (n, heads, length, length)."""
+        if self.shape.family != "mpnet":
+            return self._mask_bias()
+        return self.node("Add", [self._relative_bias(), self._mask_bias()], "score_bias")
+
+    def _relative_bias(self) -> str:
+        """MPNet's (heads, length, length), by how far the tokens stand apart."""
+        table = self.fitting(RELATIVE_BIAS, (BUCKETS, self.shape.heads))
+        longest = self.shape.positions - self.shape.first_position
+        biases = self.mapped_constant(RELATIVE_BIAS, bias_by_distance(table, longest=longest))
+        zero, one = self.integers("zero", 0), self.integers("step", 1)
+        length = self.node("Squeeze", [self._length()], "length_number")
+        places = self.node("Range", [zero, length, one], "places")
+        row = self.node("Unsqueeze", [places, self.integers("row_axis", [0])], "looked_at")
+        column = self.node("Unsqueeze", [places, self.integers("column_axis", [1])], "looking")
+        distances = self.node("Sub", [row, column], "distances")
+        shift = self.integers("zero_distance", longest - 1)
+        shifted = self.node("Add", [distances, shift], "shifted_distances")
+        return self.node("Gather", [biases, shifted], "relative_bias", axis=1)
+
     def _mask_bias(self) -> str:
-        """Added to scores (n, heads, length, length): 0 for a token, far below for padding."""
+        """(n, 1, 1, length): 0 for a token, far below for padding."""
         axes = self.integers("mask_axes", [1, 2])
         mask = self.node("Unsqueeze", [MASK, axes], "mask_row")
         real = self.node("Cast", [mask], "mask_real", to=TensorProto.FLOAT)
