@@ -53,9 +53,11 @@ class ModelSettings(msgspec.Struct, forbid_unknown_fields=True):
     hub: str = "https://huggingface.co"
     """Where `hf:OWNER/NAME/FILE` is fetched from; a mirror's address works too."""
     keep_alive_s: float = 600.0
-    """A text model that nobody used for so long is unloaded; 0: never."""
+    """A model that nobody used for so long is unloaded, but not the default image model;
+    0: never."""
     memory_limit_bytes: int = 0
-    """Most memory for all loaded models together; 0: four fifths of the machine's."""
+    """Most memory for all loaded models together; 0: four fifths of the machine's. Idle models
+    are unloaded to stay below it, the default image model last."""
 
 
 class LimitSettings(msgspec.Struct, forbid_unknown_fields=True):

@@ -151,6 +151,13 @@ class Unprocessable(SkerryError):
     code, status = "unprocessable", 422
 
 
+class TaskOff(Unprocessable):
+    """The settings give this node no model for the task, and the request names none."""
+
+    code = "task_off"
+    default_remedy = "Set one in the [models] table of skerry.toml and start the node again."
+
+
 class DocumentUnreadable(Unprocessable):
     """The file holds no text that this node can read."""
 

@@ -67,6 +67,14 @@ class Metrics:
         self.model_load = self._gauge(
             "skerry_model_load_seconds", "Time to load a model.", ["model", "precision"]
         )
+        self.model_memory = self._gauge(
+            "skerry_model_memory_bytes", "Counted for a model in the memory limit.", ["model"]
+        )
+        self.model_unloads = self._counter(
+            "skerry_model_unloads_total",
+            "Models unloaded: unused for long, or their memory was needed.",
+            ["model", "reason"],
+        )
         self.generated_tokens = self._counter(
             "skerry_generated_tokens_total", "Tokens that language models wrote.", ["model"]
         )
@@ -79,6 +87,13 @@ class Metrics:
             ["model"],
         )
         self.images = self._gauge("skerry_images", "Images stored.", [])
+        self.documents = self._gauge("skerry_documents", "Documents stored.", [])
+        self.chunks = self._gauge("skerry_chunks", "Chunks of the documents stored.", [])
+        self.document_changes = self._counter(
+            "skerry_document_changes_total",
+            "Documents sent: created, updated, unchanged, or failed with the error's code.",
+            ["status", "code"],
+        )
         self.loop_lag = self._gauge(
             "skerry_event_loop_lag_seconds", "How late the event loop woke, latest reading.", []
         )

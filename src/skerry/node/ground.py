@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -62,5 +63,8 @@ def lay_ground(
     stack.callback(threads.shutdown, cancel_futures=True)
     fetcher = Fetcher(models, settings.models)
     stack.callback(fetcher.close)
-    budget = MemoryBudget(settings.models.memory_limit_bytes)
+    budget = MemoryBudget(settings.models.memory_limit_bytes, metrics=metrics)
+    if (keep_alive_s := settings.models.keep_alive_s) > 0:
+        unloading = asyncio.create_task(budget.unload_unused(keep_alive_s=keep_alive_s))
+        stack.callback(unloading.cancel)
     return Ground(settings, stores, metrics, threads, models, fetcher, budget, stack)

@@ -14,7 +14,7 @@ from skerry.models.catalogue import DEFAULT_IMAGE_MODEL
 from skerry.node.ground import Ground
 from skerry.pipelines.image_feed import ImageIndexFeed
 from skerry.pipelines.images import ImageLibrary
-from skerry.pipelines.loading import ModelLoader
+from skerry.pipelines.loading import ImageLoader
 from skerry.pipelines.recognize import Recognizer
 from skerry.pipelines.reindex import Reindexer
 from skerry.pipelines.search import ImageSearch
@@ -61,14 +61,14 @@ def wire_images(ground: Ground) -> Images:
 
 def _serve_models(ground: Ground, spaces: SpaceTable) -> ServedModels:
     settings = ground.settings
-    loader = ModelLoader(
-        ground.fetcher, settings,
-        cache=_open_cache(ground), budget=ground.budget, metrics=ground.metrics,
-    )  # fmt: skip
+    loader = ImageLoader(
+        ground.fetcher, settings, cache=_open_cache(ground), metrics=ground.metrics
+    )
     active = spaces.active()
     models = ServedModels(
-        loader.load,
+        loader,
         default=active.model if active else settings.models.image or DEFAULT_IMAGE_MODEL,
+        budget=ground.budget,
     )
     ground.stack.push_async_callback(models.close)
     return models

@@ -17,8 +17,6 @@ def wire_texts(ground: Ground) -> TextModels:
         loader,
         defaults=Defaults(models.embedding, models.classifier, models.chat),
         budget=ground.budget,
-        keep_alive_s=models.keep_alive_s,
     )
-    ground.budget.make_room_by(texts.unload_longest_idle)
     ground.stack.push_async_callback(texts.close)
     return texts

@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from skerry.errors import Overloaded
+from skerry.errors import MemoryLimitReached, Overloaded
 
 T = TypeVar("T")
 
 
 async def when_there_is_room(work: Callable[[], Awaitable[T]]) -> T:
-    """What `work` gives, begun anew for as long as it is Overloaded: people's requests go first."""
+    """What `work` gives, begun anew while queue or memory are full: people's requests go first."""
     while True:
         try:
             return await work()
-        except Overloaded as error:
+        except (Overloaded, MemoryLimitReached) as error:
             await asyncio.sleep(error.retry_after_s or 1.0)

@@ -82,8 +82,7 @@ class ImageLibrary:
             return Stored(existing, created=False)
         facts = await asyncio.to_thread(probe, upload.data, max_pixels=self._max_pixels)
         # While it passes, the node does not change to another model, whose index would lack it.
-        async with self.gate.passing():
-            extractor = self._models.ready()
+        async with self.gate.passing(), self._models.serving() as extractor:
             extraction = await extractor.extract(upload.data, deadline=deadline, stages=stages)
             labels = top_labels(extraction.features, extractor.manifest, count=STORED_LABELS)
             new = NewImage(

@@ -1,4 +1,4 @@
-"""Load a model so that requests can use it; the default one is pulled when it is not there."""
+"""Bring an image model to this machine and into memory, behind its admission and the cache."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from skerry.inference.batcher import Batcher
 from skerry.inference.image_process import ImageProcess
 from skerry.kv.base import KeyValueStore
 from skerry.metrics import Metrics
-from skerry.models.manifest import ImageManifest, ImageModel, of_task
-from skerry.pipelines.budget import MemoryBudget, weights_bytes
+from skerry.models.manifest import ImageManifest, Task, of_task
+from skerry.pipelines.budget import weights_bytes
 from skerry.pipelines.features import FeatureExtractor
 from skerry.pipelines.fetching import Fetcher
 
+PROCESS_BYTES = 96 << 20
+"""An interpreter with its libraries, and room to decode a photo."""
 
-class ModelLoader:
-    """Makes extractors: the model's files, an engine, admission, and the cache before them."""
+
+class ImageLoader:
+    """Makes extractors: a process with an engine, admission, and the cache before them."""
 
     def __init__(
         self,
@@ -24,30 +27,29 @@ class ModelLoader:
         settings: Settings,
         *,
         cache: KeyValueStore | None,
-        budget: MemoryBudget,
         metrics: Metrics,
     ) -> None:
         self._fetcher = fetcher
         self._settings = settings
         self._cache = cache
-        self._budget = budget
         self._metrics = metrics
 
-    async def load(self, name: str, *, pull: bool) -> FeatureExtractor:
-        """The extractor of an installed model; `pull` fetches one of the catalogue when absent.
+    async def install(self, name: str) -> None:
+        """Pull a model of the catalogue when it is absent; raises what pulling raises."""
+        if not await asyncio.to_thread(self._fetcher.present, name):
+            await asyncio.to_thread(self._fetcher.pulled, name)
 
-        Raises ModelNotFound, ModelUnavailable, SourceUnreachable, ConfigError, MemoryLimitReached.
+    async def footprint_bytes(self, name: str, task: Task) -> int:
+        """Memory it will take, estimated, once every byte of its files was checked.
+
+        Raises ModelNotFound, ModelUnavailable, and WrongTask when it is for something else.
         """
-        fetch = self._fetcher.pulled if pull else self._fetcher.installed
-        model = of_task(await asyncio.to_thread(fetch, name), ImageManifest)
-        await self._budget.take(name, weights_bytes(model.manifest))
-        try:
-            return await self._extractor(model)
-        except BaseException:
-            self._budget.give_back(name)
-            raise
+        model = of_task(await asyncio.to_thread(self._fetcher.installed, name), ImageManifest)
+        return PROCESS_BYTES + weights_bytes(model.manifest)
 
-    async def _extractor(self, model: ImageModel) -> FeatureExtractor:
+    async def load(self, name: str) -> FeatureExtractor:
+        """Load what `footprint_bytes` has checked; raises ModelUnavailable, ConfigError."""
+        model = of_task(await asyncio.to_thread(self._fetcher.described, name), ImageManifest)
         settings = self._settings
         runner = await ImageProcess.start(
             model,

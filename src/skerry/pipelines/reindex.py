@@ -78,11 +78,11 @@ class Reindexer:
         Raises ModelNotFound or ModelUnavailable at once, Conflict when it is the default already
         or another switch runs.
         """
-        extractor = await self._models.get(name)
-        active = self._spaces.active()
-        if active is not None and active.name == extractor.info.space:
-            raise Conflict(f"'{name}' is the default model already.")
-        return await self._start_move(extractor)
+        async with self._models.using(name) as extractor:
+            active = self._spaces.active()
+            if active is not None and active.name == extractor.info.space:
+                raise Conflict(f"'{name}' is the default model already.")
+            return await self._start_move(extractor)
 
     async def rebuild(self) -> Job:
         """Build the active index anew from the stored vectors."""
@@ -100,7 +100,15 @@ class Reindexer:
             self._spawn(self._try_again(active))
 
     async def _bring_up(self, active: Space | None) -> None:
-        extractor = await self._models.get()
+        await self._models.install()
+        async with self._models.using(self._models.default) as extractor:
+            await self._agree(active, extractor)
+        if self._wanted and self._wanted != extractor.info.model:
+            log.info("Moving from model '%s' to '%s'", extractor.info.model, self._wanted)
+            await self.use(self._wanted)
+
+    async def _agree(self, active: Space | None, extractor: FeatureExtractor) -> None:
+        """Serve an index in the space of the default model, or begin to fill one."""
         space = extractor.info.space
         if active is None:
             added = await self._spaces.add(
@@ -111,9 +119,6 @@ class Reindexer:
             # The weights under this name are others now: the old space has nobody to ask it.
             log.warning("Model '%s' has changed: all images are embedded anew", active.model)
             await self._start_move(extractor)
-        if self._wanted and self._wanted != extractor.info.model:
-            log.info("Moving from model '%s' to '%s'", extractor.info.model, self._wanted)
-            await self.use(self._wanted)
 
     async def _try_again(self, active: Space | None) -> None:
         delay_s = FIRST_RETRY_S
@@ -131,33 +136,31 @@ class Reindexer:
         if self._moving:
             raise Conflict("Another change of model runs.", remedy="See: skerry jobs list")
         self._moving = True
+        info, size = extractor.info, extractor.manifest.embedding_size
 
         async def work(job: JobHandle) -> None:
             try:
-                await self._move(job, extractor)
+                space = await self._spaces.add(info.space, model=info.model, size=size)
+                await self._move(job, space)
             finally:
                 self._moving = False
 
-        return await self._jobs.start("reindex", work, arguments={"model": extractor.info.model})
+        return await self._jobs.start("reindex", work, arguments={"model": info.model})
 
     async def _serve(self, space: Space) -> None:
         index = self._make_index(space)
         await index.open()
         self._switch.use(index)
 
-    async def _move(self, job: JobHandle, extractor: FeatureExtractor) -> None:
-        info = extractor.info
-        space = await self._spaces.add(
-            info.space, model=info.model, size=extractor.manifest.embedding_size
-        )
+    async def _move(self, job: JobHandle, space: Space) -> None:
         feed = ImageFeed(self._db, space=space.name)
-        await self._fill(job, feed, extractor)
+        await self._fill(job, feed, space)
         index = self._make_index(space)
         await self._switch.fill(index, head=feed.head())
         async with self._library.gate.closed():
             try:
                 # What was stored with the old model meanwhile; from here on nothing is.
-                await self._fill(job, feed, extractor)
+                await self._fill(job, feed, space)
                 await index.caught_up(feed.head())
                 await self._spaces.activate(space.name)
             except BaseException:
@@ -165,30 +168,30 @@ class Reindexer:
                 raise
             # No await between these two: model and index change in one step for every request.
             old = self._switch.use(index)
-            self._models.default = info.model
+            self._models.default = space.model
         if old is not None:
             await self._switch.retire(old)
-        log.info("Now using model '%s'", info.model)
+        log.info("Now using model '%s'", space.model)
 
-    async def _fill(self, job: JobHandle, feed: ImageFeed, extractor: FeatureExtractor) -> None:
+    async def _fill(self, job: JobHandle, feed: ImageFeed, space: Space) -> None:
         done, last_id = await feed.count(), 0
         total = await self._library.table.count()
         while rows := await feed.missing(after_id=last_id, limit=AT_ONCE * 4):
-            await asyncio.gather(*(self._embed(row, extractor) for row in rows))
+            await asyncio.gather(*(self._embed(row, space) for row in rows))
             last_id = rows[-1].id
             done += len(rows)
             await job.progress(done, total=max(total, done))
 
-    async def _embed(self, row: ImageRow, extractor: FeatureExtractor) -> None:
+    async def _embed(self, row: ImageRow, space: Space) -> None:
         try:
             image = await self._library.read(str(row.id))
-            embedding = await self._vector(image, extractor)
+            embedding = await when_there_is_room(lambda: self._vector(image, model=space.model))
         except SkerryError as error:
             log.error("Image %d is left out of the new index: %s", row.id, error.message)
             return
-        table, space = self._library.table, extractor.info.space
+        table = self._library.table
         await self._db.write(
-            lambda tx: table.put_embedding(tx, row.id, embedding=embedding, space=space)
+            lambda tx: table.put_embedding(tx, row.id, embedding=embedding, space=space.name)
         )
         self._switch.notify()
 
@@ -197,9 +200,9 @@ class Reindexer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _vector(self, image: bytes, extractor: FeatureExtractor) -> Float32:
-        loop = asyncio.get_running_loop()
-        found = await when_there_is_room(
-            lambda: extractor.extract(image, deadline=loop.time() + EMBED_S, stages=Stages())
-        )
+    async def _vector(self, image: bytes, *, model: str) -> Float32:
+        # In use for one image at a time: where memory is short, people's requests come between.
+        async with self._models.using(model) as extractor:
+            deadline = asyncio.get_running_loop().time() + EMBED_S
+            found = await extractor.extract(image, deadline=deadline, stages=Stages())
         return found.features.embedding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
@@ -65,10 +66,10 @@ class SimilarImages:
         not indexed by `model`.
         """
         while True:
-            extractor = await self._models.get(model) if model else self._models.ready()
-            if model and limit:
-                self._check_indexed(extractor)
-            extraction = await extractor.extract(image, deadline=deadline, stages=stages)
+            async with self._extractor(model) as extractor:
+                if model and limit:
+                    self._check_indexed(extractor)
+                extraction = await extractor.extract(image, deadline=deadline, stages=stages)
             if not limit:
                 return Likeness(extractor, extraction, [])
             try:
@@ -82,7 +83,7 @@ class SimilarImages:
                 )
             except SpaceMismatch:
                 # The node was switched to another model meanwhile: once more, with that one.
-                if extractor is self._models.ready():
+                if extractor.info.model == self._models.default:
                     raise
                 continue
             return Likeness(extractor, extraction, similar)
@@ -110,6 +111,9 @@ class SimilarImages:
             for match in matches
             if match.id in rows
         ]
+
+    def _extractor(self, model: str | None) -> AbstractAsyncContextManager[FeatureExtractor]:
+        return self._models.using(model) if model else self._models.serving()
 
     def _check_indexed(self, extractor: FeatureExtractor) -> None:
         if extractor.info.space != self._index.space:

@@ -6,7 +6,7 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from skerry.errors import SkerryError
 from skerry.index.base import ActiveIndex, IndexState
@@ -14,9 +14,10 @@ from skerry.inference.base import EngineInfo
 from skerry.metrics import Metrics
 from skerry.pipelines.documents import DocumentLibrary
 from skerry.pipelines.features import RESULTS
+from skerry.pipelines.held import HeldModel
 from skerry.pipelines.images import ImageLibrary
 from skerry.pipelines.served import ServedModels
-from skerry.pipelines.texts import TextModel, TextModels
+from skerry.pipelines.texts import TextModels
 from skerry.sql.base import Database
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class ModelStatus:
     reason: str = ""
     """Why it failed."""
     memory_bytes: int = 0
-    """What it is counted for in the memory limit, while loaded; 0 for image models."""
+    """What it is counted for in the memory limit, while loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,15 +176,16 @@ class StatusBoard:
 
     def models(self) -> list[ModelStatus]:
         """Every model that was loaded or asked for."""
-        images = [self._model(served.name) for served in self._models.all()]
-        return [*images, *(self._text_model(model) for model in self._texts.all())]
+        defaults = {self._models.default, *self._texts.defaults.names()}
+        held: list[HeldModel[Any]] = [*self._models.all(), *self._texts.all()]
+        return [_model_status(model, default=model.name in defaults) for model in held]
 
     def engine(self) -> EngineStatus:
         """Load on the default model, means since the start."""
         name = self._models.default
         served = self._models.all()[0]
         return EngineStatus(
-            streams=served.extractor.streams if served.extractor else 0,
+            streams=served.served.streams if served.served else 0,
             queue_depth=int(self._sample("skerry_queue_depth", name)),
             queue_limit=self._queue_limit,
             batch_size_mean=round(self._mean("skerry_batch_size", name), 2),
@@ -219,6 +221,8 @@ class StatusBoard:
     async def refresh_gauges(self) -> None:
         """Bring gauges that nobody pushes up to date before they are scraped."""
         self._metrics.images.set(await self.images())
+        self._metrics.documents.set(await self._documents.table.count())
+        self._metrics.chunks.set(await self._documents.table.count_chunks())
 
     def _database(self) -> PartState:
         try:
@@ -228,12 +232,12 @@ class StatusBoard:
         return PartState("ready")
 
     def _default_model(self) -> PartState:
-        served = self._models.all()[0]
-        if served.state == "ready":
+        model = self._models.all()[0]
+        if model.state == "failed":
+            return PartState("failed", model.reason)
+        if model.load_ms:  # one that made room for another is loaded again when it is asked for
             return PartState("ready")
-        if served.state == "failed":
-            return PartState("failed", served.reason)
-        return PartState("starting", served.reason or f"loading '{served.name}'")
+        return PartState("starting", f"loading '{model.name}'")
 
     def _text_models(self) -> PartState:
         """Those served by default; one that is merely not loaded yet answers all the same."""
@@ -246,22 +250,6 @@ class StatusBoard:
             return PartState("starting", f"still to come: {', '.join(coming)}", required=False)
         return PartState("ready", required=False)
 
-    def _text_model(self, model: TextModel) -> ModelStatus:
-        default = model.name in self._texts.defaults.names()
-        told = ModelStatus(
-            model.name, model.state, default, model.load_ms, task=model.task or "",
-            reason=model.reason, memory_bytes=model.footprint_bytes if model.served else 0,
-        )  # fmt: skip
-        if model.served is None:
-            return told
-        info = model.served.info
-        told = replace(told, engine=info.engine, device=info.device)
-        if isinstance(info, EngineInfo):
-            told = replace(
-                told, precision=info.precision, fingerprint=info.fingerprint, space=info.space
-            )
-        return told
-
     def _documents_part(self) -> PartState:
         index = self._documents.index
         if index.space is None:
@@ -269,31 +257,28 @@ class StatusBoard:
             return PartState("ready", required=False)
         return replace(_index_part(index.switch.state()), required=False)
 
-    def _model(self, name: str) -> ModelStatus:
-        served = next(m for m in self._models.all() if m.name == name)
-        default = name == self._models.default
-        if served.extractor is None:
-            return ModelStatus(name, served.state, default, served.load_ms)
-        info = served.extractor.info
-        return ModelStatus(
-            name=name,
-            state=served.state,
-            default=default,
-            load_ms=served.load_ms,
-            task=served.extractor.manifest.task,
-            engine=info.engine,
-            device=info.device,
-            precision=info.precision,
-            fingerprint=info.fingerprint,
-            space=info.space,
-        )
-
     def _sample(self, name: str, model: str) -> float:
         return self._metrics.registry.get_sample_value(name, {"model": model}) or 0.0
 
     def _mean(self, name: str, model: str) -> float:
         count = self._sample(f"{name}_count", model)
         return self._sample(f"{name}_sum", model) / count if count else 0.0
+
+
+def _model_status(model: HeldModel[Any], *, default: bool) -> ModelStatus:
+    told = ModelStatus(
+        model.name, model.state, default, model.load_ms, task=model.task or "",
+        reason=model.reason, memory_bytes=model.footprint_bytes if model.served else 0,
+    )  # fmt: skip
+    if model.served is None:
+        return told
+    info = model.served.info
+    told = replace(told, engine=info.engine, device=info.device)
+    if isinstance(info, EngineInfo):
+        told = replace(
+            told, precision=info.precision, fingerprint=info.fingerprint, space=info.space
+        )
+    return told
 
 
 def _index_part(state: IndexState) -> PartState:

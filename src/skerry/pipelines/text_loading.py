@@ -28,7 +28,7 @@ from skerry.pipelines.budget import weights_bytes
 from skerry.pipelines.classify import TextClassifier
 from skerry.pipelines.embed import Embedder
 from skerry.pipelines.fetching import Fetcher
-from skerry.pipelines.texts import Served
+from skerry.pipelines.held import Served
 
 MANIFESTS: dict[Task, type[Manifest]] = {
     "text-embedding": EmbeddingManifest,

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
-from skerry.errors import ModelNotFound, ModelUnavailable, SkerryError, WrongTask
-from skerry.generation.base import GeneratorInfo
-from skerry.inference.base import EngineInfo
+from skerry.errors import TaskOff
 from skerry.models.manifest import Task
 from skerry.pipelines.budget import MemoryBudget
+from skerry.pipelines.held import HeldModel, HeldModels, Loader, Served
 
 if TYPE_CHECKING:
     from skerry.generation.slots import Slots
@@ -24,11 +21,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OFF = "off"
-RETRY_S = 5.0
-MIN_CHECK_S, MAX_CHECK_S = 0.05, 30.0
 MIN_PAUSE_S, MAX_PAUSE_S = 60.0, 3600.0
 
-State = Literal["waiting", "pulling", "installed", "loading", "ready", "failed"]
+SETTINGS: dict[Task, tuple[str, str]] = {
+    "text-embedding": ("embedding model", "embedding"),
+    "text-classification": ("text classifier", "classifier"),
+    "text-generation": ("language model", "chat"),
+}
+"""What the default of each task is called, and the setting that names it."""
+WITHOUT_EMBEDDING = " Searching documents with the mode 'keyword' needs none."
+
+TextModel = HeldModel[Any]
+TextLoader = Loader[Served]
+"""Loads an Embedder, a TextClassifier, or the Slots of a language model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,78 +57,26 @@ class Defaults:
         return [name for name in self.by_task().values() if name != OFF]
 
 
-class Served(Protocol):
-    """What is loaded: an Embedder, a TextClassifier, or the Slots of a language model."""
-
-    @property
-    def info(self) -> EngineInfo | GeneratorInfo:
-        """What runs."""
-
-    async def close(self) -> None:
-        """Finish what was admitted, free the model."""
-
-
-class TextLoader(Protocol):
-    """Brings a model to this machine and into memory."""
-
-    async def install(self, name: str) -> None:
-        """Pull a model of the catalogue when it is absent; raises what pulling raises."""
-
-    async def footprint_bytes(self, name: str, task: Task) -> int:
-        """Memory it will take, estimated, once every byte of its files was checked.
-
-        Raises ModelNotFound, ModelUnavailable, and WrongTask when it is for something else.
-        """
-
-    async def load(self, name: str) -> Served:
-        """Load what `footprint_bytes` has checked; raises what loading raises."""
-
-
-@dataclass(slots=True)
-class TextModel:
-    """A model's state as /api/status tells it."""
-
-    name: str
-    state: State = "installed"
-    task: Task | None = None
-    """Of a default as configured; of others known once they were loaded."""
-    reason: str = ""
-    load_ms: float = 0.0
-    footprint_bytes: int = 0
-    served: Served | None = None
-    users: int = 0
-    last_used: float = 0.0
-    not_before: float = 0.0
-    """After it failed: when loading is tried again (`time.monotonic()`)."""
-
-
 class TextModels:
     """Text models by name. One is in use inside the `async with` that gave it, and only there."""
 
-    def __init__(
-        self, loader: TextLoader, *, defaults: Defaults, budget: MemoryBudget, keep_alive_s: float
-    ) -> None:
+    def __init__(self, loader: TextLoader, *, defaults: Defaults, budget: MemoryBudget) -> None:
         self.defaults = defaults
-        self._loader = loader
-        self._budget = budget
-        self._keep_alive_s = keep_alive_s
-        self._models = {
-            name: TextModel(name, "waiting", task=task)
-            for task, name in defaults.by_task().items()
-            if name != OFF
-        }
-        self._loading: dict[str, asyncio.Task[None]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._held: HeldModels[Any] = HeldModels(loader, budget=budget)
+        for task, name in defaults.by_task().items():
+            if name != OFF:
+                self._held.expect(name, task)
+        self._installing: asyncio.Task[None] | None = None
 
     def all(self) -> list[TextModel]:
         """The defaults and every other model that was asked for, with their states."""
-        return list(self._models.values())
+        return self._held.all()
 
     def embedder(self, name: str | None = None) -> AbstractAsyncContextManager[Embedder]:
         """A text-embedding model, loaded on first use.
 
-        This and its like raise ModelNotFound, WrongTask, ModelUnavailable (it is still being
-        pulled, or why it cannot be loaded), MemoryLimitReached.
+        This and its like raise ModelNotFound, WrongTask, TaskOff, ModelUnavailable (it is still
+        being pulled, or why it cannot be loaded), MemoryLimitReached.
         """
         return self._lease(name, "text-embedding")
 
@@ -136,108 +89,22 @@ class TextModels:
         return self._lease(name, "text-generation")
 
     def start(self) -> None:
-        """Bring the defaults to this machine, one after another, and begin to unload idle ones."""
-        self._tasks.append(asyncio.create_task(self._install_defaults()))
-        if self._keep_alive_s > 0:
-            self._tasks.append(asyncio.create_task(self._unload_idle()))
+        """Bring the defaults to this machine, one after another."""
+        self._installing = asyncio.create_task(self._install_defaults())
 
     async def close(self) -> None:
         """Stop pulling and loading, finish what runs, free every model."""
-        running = [*self._tasks, *self._loading.values()]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        for model in self._models.values():
-            await self._unload(model)
+        if self._installing is not None:
+            self._installing.cancel()
+            await asyncio.gather(self._installing, return_exceptions=True)
+        await self._held.close()
 
-    async def unload_longest_idle(self) -> bool:
-        """Free the model nobody used for longest; False when all are in use."""
-        idle = [m for m in self._models.values() if m.served is not None and m.users == 0]
-        if not idle:
-            return False
-        await self._unload(min(idle, key=lambda model: model.last_used))
-        return True
-
-    @asynccontextmanager
-    async def _lease(self, name: str | None, task: Task) -> AsyncIterator[Any]:
-        name = name or self._default(task)
-        model = await self._ready(name, task)
-        if model.task != task:
-            raise WrongTask(
-                f"'{name}' is a model for {model.task}, not for {task}.",
-                remedy="See GET /v1/models for what each model does.",
-            )
-        model.users += 1
-        try:
-            yield model.served
-        finally:
-            model.users -= 1
-            model.last_used = time.monotonic()
-
-    def _default(self, task: Task) -> str:
-        name = self.defaults.by_task()[task]
-        if name == OFF:
-            raise ModelNotFound(
-                f"This node runs no model for {task} by default.",
-                remedy="Name a model, or set one in the [models] table of skerry.toml.",
-            )
-        return name
-
-    async def _ready(self, name: str, task: Task) -> TextModel:
-        """The model, loaded; nothing is awaited between its return and its being counted used."""
-        while True:
-            model = self._models.get(name)
-            if model is not None and model.served is not None:
-                return model
-            if model is not None and model.state in ("waiting", "pulling"):
-                raise ModelUnavailable(
-                    f"The model '{name}' is still being brought to this machine.",
-                    remedy="See /api/status for how far it is.",
-                    retry_after_s=RETRY_S,
-                )
-            if model is not None and time.monotonic() < model.not_before:
-                raise ModelUnavailable(
-                    f"The model '{name}' cannot be served: {model.reason}", retry_after_s=RETRY_S
-                )
-            await asyncio.shield(self._load(name, task))
-
-    def _load(self, name: str, task: Task) -> asyncio.Task[None]:
-        loading = self._loading.get(name)
-        if loading is None:
-            loading = self._loading[name] = asyncio.create_task(self._open(name, task))
-            loading.add_done_callback(lambda done: self._loaded(name, done))
-        return loading
-
-    def _loaded(self, name: str, task: asyncio.Task[None]) -> None:
-        del self._loading[name]
-        if not task.cancelled():
-            task.exception()  # Seen here, in case every caller has gone.
-
-    async def _open(self, name: str, task: Task) -> None:
-        began = time.perf_counter()
-        wanted_bytes = await self._loader.footprint_bytes(name, task)
-        await self._budget.take(name, wanted_bytes)
-        model = self._models.setdefault(name, TextModel(name))
-        model.state, model.reason, model.footprint_bytes = "loading", "", wanted_bytes
-        try:
-            model.served = await self._loader.load(name)
-        except BaseException as error:
-            self._budget.give_back(name)
-            self._failed(model, error)
-            model.not_before = time.monotonic() + RETRY_S
-            raise
-        model.task, model.state, model.last_used = task, "ready", time.monotonic()
-        model.load_ms = round(1e3 * (time.perf_counter() - began), 1)
-        log.info("loaded '%s' in %.0f ms", name, model.load_ms)
-
-    async def _unload(self, model: TextModel) -> None:
-        served, model.served = model.served, None
-        if served is None:
-            return
-        model.state = "installed"
-        log.info("unloading '%s'", model.name)
-        await served.close()
-        self._budget.give_back(model.name)
+    def _lease(self, name: str | None, task: Task) -> AbstractAsyncContextManager[Any]:
+        default = self.defaults.by_task()[task]
+        # What follows the settings, as documents do, may name the default that is off.
+        if default == OFF and name in (None, OFF):
+            raise _off(task)
+        return self._held.lease(name or default, task)
 
     async def _install_defaults(self) -> None:
         """Until all are here: an unplugged node tries again, ever less often."""
@@ -248,27 +115,19 @@ class TextModels:
             pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
     async def _install(self, name: str) -> bool:
-        model = self._models[name]
-        model.state = "pulling"
         try:
-            await self._loader.install(name)
-        except Exception as error:  # one that cannot be had does not keep the others back
-            self._failed(model, error)
+            await self._held.install(name)
+        except Exception:  # said by then; one that cannot be had does not keep the others back
             return False
-        model.state, model.reason = "installed", ""
         return True
 
-    def _failed(self, model: TextModel, error: BaseException) -> None:
-        known = isinstance(error, SkerryError)
-        model.reason = error.message if isinstance(error, SkerryError) else repr(error)
-        model.state = "failed"
-        log.error("'%s' cannot be served: %s", model.name, model.reason, exc_info=not known)
 
-    async def _unload_idle(self) -> None:
-        every_s = min(MAX_CHECK_S, max(MIN_CHECK_S, self._keep_alive_s / 4))
-        while True:
-            await asyncio.sleep(every_s)
-            before = time.monotonic() - self._keep_alive_s
-            for model in list(self._models.values()):
-                if model.served is not None and model.users == 0 and model.last_used < before:
-                    await self._unload(model)
+def _off(task: Task) -> TaskOff:
+    what, setting = SETTINGS[task]
+    remedy = (
+        f"Set models.{setting} in skerry.toml and start the node again, or name a model where the "
+        "request can."
+    )
+    if task == "text-embedding":
+        remedy += WITHOUT_EMBEDDING
+    return TaskOff(f'This node has no {what}: models.{setting} is "off".', remedy=remedy)

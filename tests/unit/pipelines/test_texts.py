@@ -10,8 +10,10 @@ from skerry.errors import (
     ModelNotFound,
     ModelUnavailable,
     SourceUnreachable,
+    TaskOff,
     WrongTask,
 )
+from skerry.metrics import Metrics
 from skerry.pipelines.budget import MemoryBudget
 from skerry.pipelines.texts import Defaults, TextModels
 
@@ -59,13 +61,9 @@ class Models:
         return Loaded(name)
 
 
-def texts_of(models, *, limit=100 * MIB, keep_alive_s=0.0, chat="chat"):
-    budget = MemoryBudget(limit)
-    texts = TextModels(
-        models, defaults=Defaults("embed", "judge", chat), budget=budget, keep_alive_s=keep_alive_s
-    )
-    budget.make_room_by(texts.unload_longest_idle)
-    return texts
+def texts_of(models, *, budget=None, embed="embed", chat="chat"):
+    budget = budget or MemoryBudget(100 * MIB, metrics=Metrics(), patience_s=0.05)
+    return TextModels(models, defaults=Defaults(embed, "judge", chat), budget=budget)
 
 
 async def until(condition):
@@ -167,14 +165,26 @@ async def test_a_model_for_something_else_is_refused_by_name(texts):
             pass
 
 
-async def test_a_model_that_is_not_there_and_a_default_that_is_off_are_not_found(models):
-    texts = texts_of(models, chat="off")
-    with pytest.raises(ModelNotFound, match="nobody"):
-        async with texts.embedder("nobody"):
-            pass
-    with pytest.raises(ModelNotFound, match="by default"):
+async def test_a_model_that_is_not_there_is_not_found_and_leaves_no_trace(models, texts):
+    for name in ("nobody", "off"):
+        with pytest.raises(ModelNotFound, match=name):
+            async with texts.embedder(name):
+                pass
+    assert set(states(texts)) == {"embed", "judge", "chat"}
+
+
+async def test_a_task_that_is_off_is_told_apart_from_a_model_that_is_not_there(models):
+    texts = texts_of(models, embed="off", chat="off")
+    with pytest.raises(TaskOff, match=r'no language model: models.chat is "off"'):
         async with texts.generator():
             pass
+    # Documents hand on the name that the settings give.
+    for name in (None, "off"):
+        with pytest.raises(TaskOff, match=r'no embedding model: models.embedding is "off"'):
+            async with texts.embedder(name):
+                pass
+    async with texts.generator("chat") as chat:
+        assert chat.name == "chat"
     await texts.close()
 
 
@@ -193,7 +203,9 @@ async def test_a_model_that_failed_to_load_gives_its_memory_back_and_says_why(mo
 
 
 async def test_an_idle_model_is_unloaded_and_loaded_again_on_use(models):
-    texts = texts_of(models, keep_alive_s=0.1)
+    budget = MemoryBudget(100 * MIB, metrics=Metrics())
+    texts = texts_of(models, budget=budget)
+    unloading = asyncio.create_task(budget.unload_unused(keep_alive_s=0.1))
     texts.start()
     await until(lambda: set(states(texts).values()) == {"installed"})
     async with texts.embedder() as embedder:
@@ -203,5 +215,6 @@ async def test_an_idle_model_is_unloaded_and_loaded_again_on_use(models):
     async with texts.embedder() as again:
         assert again is not embedder
     assert models.loads == ["embed", "embed"]
+    unloading.cancel()
     await texts.close()
     assert again.closed

@@ -72,5 +72,5 @@ def _texts(request: ClassifyRequest) -> list[str]:
 ROUTES = [
     Route("POST", "/api/classify", "infer", classify,
           "Classify texts: the likeliest class, and the probability of each.",
-          body="json", body_type=ClassifyRequest, answers={200: ClassifyAnswer}, errors=(404,)),
+          body="json", body_type=ClassifyRequest, answers={200: ClassifyAnswer}, errors=(404, 422)),
 ]  # fmt: skip

@@ -93,5 +93,5 @@ def _result_json(hit: Hit) -> ResultJson:
 ROUTES = [
     Route("POST", "/api/search", "infer", search,
           "Search documents by meaning, by words, or by both.",
-          body="json", body_type=SearchBody, answers={200: ResultsAnswer}, errors=(404, 409)),
+          body="json", body_type=SearchBody, answers={200: ResultsAnswer}, errors=(404, 409, 422)),
 ]  # fmt: skip

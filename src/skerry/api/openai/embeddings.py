@@ -126,5 +126,5 @@ def _base64(vector: Float32) -> str:
 ROUTES = [
     Route("POST", "/v1/embeddings", "infer", create_embeddings, "A vector for each text (OpenAI).",
           body="json", body_type=EmbeddingsRequest, answers={200: EmbeddingsAnswer},
-          errors=(404,), errors_as="openai"),
+          errors=(404, 422), errors_as="openai"),
 ]  # fmt: skip
