@@ -31,6 +31,7 @@ from skerry.vectors.wire import (
     Copy,
     Flush,
     Open,
+    Quantization,
     Search,
     Status,
     Tuning,
@@ -67,6 +68,9 @@ class EdgeVectors:
         """Candidates looked at when a point is put into the graph."""
         ef: int = 96
         """Candidates looked at in a search: more is slower and finds more."""
+        quantization: Quantization = "scalar"
+        """`scalar`: searches go over vectors of a byte a value, and the originals of the best
+        rescore them; `none`: over the originals, which takes less memory and twice the time."""
         slice_bytes: int = 6 << 20
         """Bytes of vectors a thorough search looks at before it lets others pass."""
         hang_s: float = 30.0
@@ -210,7 +214,13 @@ class EdgeVectors:
     def _tuning(self, spec: CollectionSpec) -> Tuning:
         options = self._options
         slice_points = max(1, options.slice_bytes // (4 * spec.size))
-        return Tuning(options.m, options.ef_construct, options.ef, slice_points)
+        return Tuning(
+            options.m,
+            options.ef_construct,
+            options.ef,
+            slice_points,
+            options.quantization,
+        )
 
     def _log_discarded(self, spec: CollectionSpec, reason: str) -> None:
         fields = {"collection": spec.name, "space": spec.space, "reason": reason}

@@ -16,7 +16,7 @@ from skerry.vectors.edge_filters import to_engine
 from skerry.vectors.in_use import InUse
 from skerry.vectors.operations import Operations
 from skerry.vectors.record import Record, Unusable, read_record, write_record
-from skerry.vectors.wire import Apply, Search, Tuning
+from skerry.vectors.wire import Apply, Quantization, Search, Tuning
 
 ENGINE_FOLDER = "shard"
 LOADING_MARK = "loading"
@@ -32,7 +32,7 @@ SCAN_KB = 40_000
 # A segment below this has no graph.
 GRAPH_KB = 10_000
 # A copy costs a pass over all vectors: the scanned part has to be worth that.
-OPTIMISE_BYTES = 16 << 20
+OPTIMISE_BYTES = 12 << 20
 OPTIMISE_SHARE = 0.1
 VACUUM_POINTS = 1000
 VACUUM_SHARE = 0.2
@@ -41,6 +41,11 @@ DISTANCES: dict[Distance, Any] = {
     "cosine": qe.Distance.Cosine,
     "dot": qe.Distance.Dot,
     "euclid": qe.Distance.Euclid,
+}
+# Of a byte a value, all in memory; the originals, which rescore the best, are mapped files.
+QUANTIZATIONS: dict[Quantization, Any] = {
+    "scalar": qe.ScalarQuantizationConfig(qe.ScalarType.Int8, memory=qe.Memory.Pinned),
+    "none": None,
 }
 FIELD_INDEXES: dict[FieldType, Any] = {
     "keyword": qe.KeywordIndexParams,
@@ -184,13 +189,14 @@ def open_shard(folder: Path, spec: CollectionSpec, tuning: Tuning) -> tuple[Shar
     """
     engine_folder = folder / ENGINE_FOLDER
     try:
-        record = read_record(folder, spec)
+        record = read_record(folder, spec, quantization=tuning.quantization)
         return Shard(folder, record, tuning, _load(engine_folder)), ""
     except Unusable as unusable:
         reason = str(unusable)
     shutil.rmtree(folder, ignore_errors=True)
     engine_folder.mkdir(parents=True)
-    shard = Shard(folder, Record(spec), tuning, _create(engine_folder, spec, tuning))
+    record = Record(spec, quantization=tuning.quantization)
+    shard = Shard(folder, record, tuning, _create(engine_folder, spec, tuning))
     shard.flush()
     return shard, reason
 
@@ -216,9 +222,7 @@ def _create(folder: Path, spec: CollectionSpec, tuning: Tuning) -> qe.EdgeShard:
         hnsw_config=qe.HnswIndexConfig(
             m=tuning.m, ef_construct=tuning.ef_construct, full_scan_threshold=SCAN_KB
         ),
-        quantization_config=qe.ScalarQuantizationConfig(
-            qe.ScalarType.Int8, memory=qe.Memory.Pinned
-        ),
+        quantization_config=QUANTIZATIONS[tuning.quantization],
         optimizers=qe.EdgeOptimizersConfig(indexing_threshold=GRAPH_KB),
         # The caller is one thread: handing each search to a pool only costs (twice the time).
         max_search_threads=1,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from skerry.vectors.base import CollectionSpec, CollectionStatus, Filter, Match
 
+Quantization = Literal["scalar", "none"]
+
 
 class Tuning(msgspec.Struct, array_like=True):
-    """How the engine builds and searches its graph."""
+    """How the engine keeps vectors, and how it builds and searches its graph."""
 
     m: int
     ef_construct: int
     ef: int
     slice_points: int
+    quantization: Quantization = "scalar"
 
 
 class Open(msgspec.Struct, tag=True, array_like=True):
