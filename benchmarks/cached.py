@@ -15,7 +15,7 @@ from _photos import TYPICAL, VARIED, describe, photos
 from _processes import Service, pull_models, start_node, stopped_after, until_ready
 from _report import Bars, Cell, Claim, Report, Table, publish
 from _rounds import Contender, Series, by_turns, posting
-from _store import Uploads
+from _store import Uploads, images
 from bare_endpoint import start_bare
 
 CLIENTS = 16
@@ -38,7 +38,7 @@ def main() -> None:
         folder = Path(name)
         node = start_node(folder / "data")
         with stopped_after([node]):
-            Uploads(node.url, photos(VARIED, arguments.stored)).run(clients=8)
+            Uploads(node.url, images(photos(VARIED, arguments.stored))).run(clients=8)
             figures = compare(node, bodies, arguments, folder=folder)
     publish(figures)
 

@@ -15,9 +15,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from _bert_base import NAME as BERT_BASE
-from _bert_base import install_bert_base
 from _processes import HERE, MODELS
+from _random_bert import BERT_BASE, install_bert_base
 from _report import ROOT, Cell, Claim, Report, Table, publish
 from tokenizers import Tokenizer
 

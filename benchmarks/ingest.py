@@ -15,7 +15,7 @@ from _load import Load
 from _photos import VARIED, WORK, describe, photos
 from _processes import Service, pull_models, start_node, stopped_after
 from _report import Cell, Claim, Lines, Report, Table, publish
-from _store import Stored, Uploads
+from _store import Stored, Uploads, images
 
 from skerry.inference.cpu import usable_cores
 
@@ -107,7 +107,7 @@ def by_parts(
         floors.append(turn())
         floor.pause()
         node.resume()
-        uploads = Uploads(node.url, paths[start : start + size])
+        uploads = Uploads(node.url, images(paths[start : start + size]))
         watch = Watch(node, uploads, stored_before=start)
         parts.append(uploads.run(clients=CLIENTS, watch=watch.sample))
         for name, samples in watch.resident.items():

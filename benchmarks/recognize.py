@@ -14,7 +14,7 @@ from _processes import Service, pull_models, start_node, stopped_after, until_re
 from _report import Bars, Cell, Claim, Report, Table, publish
 from _rounds import Contender, Series, by_turns, posting
 from _stages import stage_times
-from _store import Uploads
+from _store import Uploads, images
 from litserve_peer import FIELD, Tuning, start_litserve
 
 from skerry.inference.cpu import usable_cores
@@ -43,7 +43,7 @@ def main() -> None:
         settings = {"cache_type": "off", "models_precision": arguments.precision}
         node = start_node(Path(folder) / "data", **settings)
         with stopped_after([node]):
-            Uploads(node.url, photos(VARIED, arguments.stored)).run(clients=8)
+            Uploads(node.url, images(photos(VARIED, arguments.stored))).run(clients=8)
             figures = compare(node, bodies, arguments)
     # With every process ended, what it used is told from what others used.
     publish(figures)
