@@ -449,6 +449,8 @@ def test_facets_paging_threshold_and_groups(texts: httpx.Client, mine: str) -> N
         "metadata.kind": {"book": 1, "note": 1},
         "metadata.year": {"1999": 1},
     }  # fmt: skip
+    unnamed = texts.post("/api/search", json={**body, "facets": ["category", "metadata"]}).json()
+    assert unnamed["facets"] == answer["facets"]
     assert answer["total_time_ms"] >= answer["embed_time_ms"] > 0
     assert answer["search_time_ms"] > 0
     whole = [one["chunk"] for one in answer["results"]]
@@ -493,6 +495,33 @@ def test_the_status_counts_documents(texts: httpx.Client, shelf: str) -> None:
     assert (told["index"]["state"], told["index"]["lag"]) == ("ready", 0)
     assert told["index"]["points"] == told["chunks"]
     assert texts.get("/readyz").json()["parts"]["documents"]["state"] == "ready"
+
+
+def test_metrics_count_documents_and_what_became_of_those_sent(
+    texts: httpx.Client, mine: str
+) -> None:
+    def counted() -> dict[str, float]:
+        changes = "skerry_document_changes_total"
+        return {
+            "documents": metric(texts, "skerry_documents"),
+            "chunks": metric(texts, "skerry_chunks"),
+            "created": metric(texts, changes, status="created", code=""),
+            "unchanged": metric(texts, changes, status="unchanged", code=""),
+            "unreadable": metric(texts, changes, status="failed", code="document_unreadable"),
+            "refused": metric(texts, changes, status="failed", code="field_refused"),
+        }
+
+    before = counted()
+    sent = [document(mine), document(mine), document(mine, text=" ")]
+    assert statuses(texts.post(PATH, json=sent)) == ["created", "created", "failed"]
+    assert statuses(texts.post(PATH, json=sent[0])) == ["unchanged"]
+    refused(texts.post(PATH, files={"file": ("a.pdf", b"%PDF-1.7 nothing")}), 422)
+    grown = {name: value - before[name] for name, value in counted().items()}
+    assert grown == {
+        "documents": 2, "chunks": 2, "created": 2, "unchanged": 1, "unreadable": 1, "refused": 1,
+    }  # fmt: skip
+    texts.delete(f"{PATH}/{sent[0]['id']}").raise_for_status()
+    assert metric(texts, "skerry_documents") == before["documents"] + 1
 
 
 def test_without_an_embedding_model_the_node_is_ready_and_says_what_is_missing(

@@ -29,6 +29,8 @@ CANDIDATES = 100
 50 and 200 find as well (`benchmarks/retrieval.py`).
 """
 MAX_CANDIDATES = 1000
+ALL_METADATA = "metadata"
+"""The facet that stands for every name of metadata with few values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +104,19 @@ class DocumentSearch:
         ids = [chunk_id for chunk_id, _ in ranked]
         with stages.measure("metadata"):
             page = self._page(order, ranked)
-            facets = {
-                field: await self._table.facets(field, chunk_ids=ids) for field in order.facets
-            }
+            facets = await self._facets(order, ids)
             terms = frozenset(query_terms(order.query))
             hits = await asyncio.to_thread(_with_highlights, page, dict(ranked), terms)
         return DocumentsFound(hits, facets)
+
+    async def _facets(self, order: SearchOrder, ids: Sequence[int]) -> dict[str, list[Facet]]:
+        facets: dict[str, list[Facet]] = {}
+        for field in order.facets:
+            if field == ALL_METADATA:
+                facets = await self._table.metadata_facets(ids) | facets
+            else:
+                facets[field] = await self._table.facets(field, chunk_ids=ids)
+        return facets
 
     async def evidence(self, order: SearchOrder, *, deadline: float, stages: Stages) -> Evidence:
         """The best chunks of a hybrid search, whatever the order's mode; raises as `search`."""

@@ -161,6 +161,23 @@ class DocumentTable:
         )
         return [Facet(bool(value) if kind == "bool" else value, n) for kind, value, n in rows]
 
+    async def metadata_facets(
+        self, chunk_ids: Sequence[int], *, names: int = 8, values: int = 12
+    ) -> dict[str, list[Facet]]:
+        """Facets of the metadata that tell the documents of these chunks apart, as `facets`.
+
+        By `metadata.NAME`: at most `names`, the commonest first, of at most `values` values each;
+        a name of more values, such as a number of its own for each document, is left out.
+        """
+        rows = await self._db.query(METADATA_COUNTED, (_json(chunk_ids),))
+        found: dict[str, list[Facet]] = {}
+        for name, kind, value, n in rows:
+            told = Facet(bool(value) if kind == "bool" else value, n)
+            found.setdefault(METADATA + str(name), []).append(told)
+        few = {name: told for name, told in found.items() if len(told) <= values}
+        most = sorted(few, key=lambda name: -sum(facet.count for facet in few[name]))
+        return {name: few[name] for name in most[:names]}
+
     def delete(self, tx: Transaction, ids: Sequence[str]) -> list[str]:
         """Remove documents with their chunks, terms and vectors; the ids that were there."""
         rows = tx.execute(
@@ -230,6 +247,12 @@ class DocumentTable:
 
 
 LAST_KEY = (1 << 63) - 1
+METADATA_COUNTED = (
+    "SELECT name, type, value, count(*) AS n "
+    "FROM document_values INDEXED BY document_values_by_document WHERE document IN "
+    "(SELECT document FROM chunks WHERE id IN (SELECT value FROM json_each(?))) "
+    "GROUP BY name, type, value ORDER BY name, n DESC, type, value"
+)
 STANDING = "documents.id, chunk_count, content_hash, category, timestamp, metadata"
 
 
@@ -304,7 +327,9 @@ def _facet_statement(
             "GROUP BY type, value ORDER BY n DESC, type, value LIMIT ?"
         )
         return sql, (field.removeprefix(METADATA), *arguments, limit)
-    raise BadRequest(f"There are no facets of '{field}'.", remedy="Name category or metadata.NAME.")
+    raise BadRequest(
+        f"There are no facets of '{field}'.", remedy="Name category, metadata or metadata.NAME."
+    )
 
 
 def _json(values: Sequence[str] | Sequence[int]) -> str:

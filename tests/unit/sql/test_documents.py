@@ -212,6 +212,28 @@ async def test_facets_count_documents_by_the_values_they_have(db, documents):
         await documents.facets("timestamp")
 
 
+async def test_metadata_of_few_values_becomes_facets_without_being_named(db, documents):
+    await store(
+        db,
+        *(
+            NewDocument(str(n), "x", metadata={"number": n, "odd": n % 2 == 1, "kind": "book"})
+            for n in range(9)
+        ),
+        NewDocument("note", "x", metadata={"kind": "note", "colour": "red"}),
+    )
+    chunks = list(range(1, 11))
+    assert await documents.metadata_facets(chunks, values=4) == {
+        "metadata.kind": [Facet("book", 9), Facet("note", 1)],
+        "metadata.odd": [Facet(False, 5), Facet(True, 4)],
+        "metadata.colour": [Facet("red", 1)],
+    }
+    assert list(await documents.metadata_facets(chunks, names=1)) == ["metadata.kind"]
+    assert await documents.metadata_facets([10], values=1) == {
+        "metadata.colour": [Facet("red", 1)],
+        "metadata.kind": [Facet("note", 1)],
+    }
+
+
 async def test_vector_of_another_space_is_put_beside_and_not_for_a_chunk_that_is_gone(
     db, documents
 ):

@@ -50,6 +50,7 @@ async def test_reading_documents_never_walks_through_a_table(db):
     await documents.facets("category")
     await documents.facets("category", chunk_ids=[1, 2])
     await documents.facets("metadata.n", chunk_ids=[1, 2])
+    await documents.metadata_facets([1, 2])
     await feed.after(feed.head() - 5)
     await feed.missing(after_id=5, limit=5)
     for sql, plan in db.plans.items():

@@ -12,7 +12,7 @@ from msgspec import UNSET
 from skerry.api.contract import Exchange
 from skerry.api.faults import error_body
 from skerry.api.native.document_given import Given, told_id
-from skerry.api.native.document_wire import DocumentResult
+from skerry.api.native.document_wire import DocumentResult, Status
 from skerry.api.streaming import while_connected
 from skerry.api.text_slices import SLICE_CHARACTERS
 from skerry.errors import FieldRefused, SkerryError
@@ -62,6 +62,7 @@ class Adding:
                 await slots.acquire()
                 task = tasks.create_task(self._store(part))
                 task.add_done_callback(lambda _: slots.release())
+        self._count()
         return [self._outcomes[at] for at in range(len(self._given))]
 
     def results(self) -> list[DocumentResult]:
@@ -121,15 +122,28 @@ class Adding:
         deadline = asyncio.get_running_loop().time() + limit_s
         return await exchange.node.documents.add(sources, deadline=deadline, stages=exchange.stages)
 
+    def _count(self) -> None:
+        changes = self._exchange.node.metrics.document_changes
+        for outcome in self._outcomes.values():
+            code = outcome.code if isinstance(outcome, SkerryError) else ""
+            changes.labels(status_of(outcome), code).inc()
+
     def _result(self, at: int) -> DocumentResult:
         outcome, notes = self._outcomes[at], list(self._notes[at]) or UNSET
         told = told_id(self._ids[at])
         if isinstance(outcome, SkerryError):
             error = error_body(outcome, self._exchange.request_id)
             return DocumentResult(told, "failed", error=error)
-        status = "updated" if outcome.outcome == "fields_updated" else outcome.outcome
-        assert status != "stale", "the library stores until nothing is stale"
-        return DocumentResult(told, status, chunks=outcome.chunks, notes=notes)
+        return DocumentResult(told, status_of(outcome), chunks=outcome.chunks, notes=notes)
+
+
+def status_of(outcome: Outcome) -> Status:
+    """What became of a document, in the contract's word."""
+    if isinstance(outcome, SkerryError):
+        return "failed"
+    status = "updated" if outcome.outcome == "fields_updated" else outcome.outcome
+    assert status != "stale", "the library stores until nothing is stale"
+    return status
 
 
 def is_of_the_node(error: SkerryError) -> bool:

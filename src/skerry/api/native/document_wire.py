@@ -32,11 +32,14 @@ class DocumentJson(msgspec.Struct, forbid_unknown_fields=True):
     metadata: Metadata | None = None
 
 
+Status = Literal["created", "updated", "unchanged", "failed"]
+
+
 class DocumentResult(msgspec.Struct):
     """What became of a document; `chunks` is how many it has now, `notes` what was guessed."""
 
     id: str
-    status: Literal["created", "updated", "unchanged", "failed"]
+    status: Status
     chunks: int | UnsetType = UNSET
     notes: list[str] | UnsetType = UNSET
     error: ErrorBody | UnsetType = UNSET
@@ -137,7 +140,8 @@ class SearchBody(msgspec.Struct, forbid_unknown_fields=True):
     group: bool = False
     """Only the best chunk of each document."""
     facets: Annotated[tuple[str, ...], Meta(max_length=MAX_FACETS)] = ("category",)
-    """Fields whose values are counted: `category`, `metadata.NAME`."""
+    """Fields whose values are counted: `category`, `metadata.NAME`, or `metadata` for every name
+    of few values among what was found."""
 
 
 class ResultJson(msgspec.Struct):
