@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 import orjson
@@ -23,7 +23,6 @@ EMBED_UNSUPPORTED: dict[str, Sequence[Any]] = {
     "truncation_direction": ("Right", "right"),
 }
 PREDICT_UNSUPPORTED: dict[str, Sequence[Any]] = {
-    "raw_scores": (False,),
     "truncation_direction": ("Right", "right"),
 }
 
@@ -51,7 +50,7 @@ class PipelineParameters(msgspec.Struct):
     """What Hugging Face's client sends beside a text it wants classified."""
 
     top_k: Annotated[int, Meta(ge=1)] | None = None
-    function_to_apply: str | None = None
+    function_to_apply: Literal["softmax", "none"] | None = None
 
 
 class PredictRequest(msgspec.Struct, kw_only=True):
@@ -60,13 +59,14 @@ class PredictRequest(msgspec.Struct, kw_only=True):
     inputs: str | Annotated[list[str | list[str]], Meta(min_length=1)]
     truncate: bool | None = None
     raw_scores: bool | None = None
+    """The model's own scores in place of probabilities."""
     truncation_direction: str | None = None
     parameters: PipelineParameters | None = None
     """With it the answer is the pipeline's, which `huggingface_hub` reads: a list of lists."""
 
 
 class Prediction(msgspec.Struct):
-    """A class and its probability."""
+    """A class and its probability, or its raw score."""
 
     score: float
     label: str
@@ -126,13 +126,13 @@ async def predict(exchange: Exchange) -> Answer:
     exchange.timed = True
     request = await read_text_json(exchange, PredictRequest)
     refuse_unsupported(request, PREDICT_UNSUPPORTED)
-    limit = _limit(request.parameters)
     texts, batch = _sequences(request.inputs)
     async with exchange.node.texts.classifier(exchange.query.model) as classifier:
         found = await classify_texts(
             classifier, texts, exchange=exchange, long="cut" if request.truncate else "refuse"
         )
-    ranked = [_ranked(one.probabilities)[:limit] for one in found]
+    raw, limit = _wanted(request)
+    ranked = [_ranked(one.scores if raw else one.probabilities)[:limit] for one in found]
     return json_answer(ranked if batch or request.parameters is not None else ranked[0])
 
 
@@ -229,18 +229,14 @@ def _check_batch(texts: Sequence[str | list[int]]) -> None:
         raise FieldRefused("`inputs` cannot be empty", field="inputs")
 
 
-def _limit(parameters: PipelineParameters | None) -> int | None:
-    if parameters is None:
-        return None
-    if parameters.function_to_apply not in (None, "softmax"):
-        raise FieldRefused(
-            "'function_to_apply' is softmax on this node.", field="parameters.function_to_apply"
-        )
-    return parameters.top_k
+def _wanted(request: PredictRequest) -> tuple[bool, int | None]:
+    """Whether raw scores are wanted, and of how many classes."""
+    parameters = request.parameters or PipelineParameters()
+    return request.raw_scores or parameters.function_to_apply == "none", parameters.top_k
 
 
-def _ranked(probabilities: dict[str, float]) -> list[Prediction]:
-    predictions = [Prediction(score, label) for label, score in probabilities.items()]
+def _ranked(scores: dict[str, float]) -> list[Prediction]:
+    predictions = [Prediction(score, label) for label, score in scores.items()]
     return sorted(predictions, key=lambda prediction: -prediction.score)
 
 

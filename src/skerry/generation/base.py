@@ -60,6 +60,10 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     prompt: tuple[Message, ...] | str | tuple[int, ...]
     tools: tuple[Tool, ...] = ()
+    forced: tuple[str, ...] = ()
+    """Names of tools, one of which the answer has to call; none: it may be text as well."""
+    parallel_calls: bool = True
+    """Whether one answer may hold several calls."""
     sampling: Sampling
 
 
@@ -84,8 +88,8 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     reason: FinishReason
     prompt_tokens: int
     completion_tokens: int
-    cached_tokens: int = 0
-    """Of the prompt, those whose work an earlier request had done."""
+    cached_tokens: int | None = None
+    """Of the prompt, those whose work an earlier request had done; None: the runtime is silent."""
     tool_calls: tuple[ToolCall, ...] = ()
 
 

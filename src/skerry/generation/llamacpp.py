@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -22,10 +23,12 @@ from skerry.generation.base import (
     Sampling,
     TokenLogprob,
 )
+from skerry.generation.forced_calls import held_to_calls
 from skerry.generation.limits import context_of, threads_of
 from skerry.generation.llamacpp_prompt import grammars_hold, prompt_tokens, tokenize
 from skerry.generation.llamacpp_server import LlamaServer, refusal
 from skerry.generation.openai_wire import StreamReader, is_chat, request_body
+from skerry.generation.tool_calls import with_calls
 from skerry.metrics import Metrics
 from skerry.models.gguf import read_gguf
 from skerry.models.manifest import ChatModel
@@ -80,6 +83,7 @@ class LlamaCppGenerator:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """The answer as it comes; see Generator."""
         self._check(request)
+        request = held_to_calls(request)
         server = await self._kept.running()
         schema = request.sampling.json_schema
         if schema is not None:
@@ -88,16 +92,13 @@ class LlamaCppGenerator:
             server, request, special=self._special, context=self.info.context
         )
         limit = self._limit(len(tokens), request.sampling)
-        events = (
-            self._with_tools(server, request, limit=limit)
-            if request.tools
-            else self._continue(server, tokens, request.sampling, limit=limit)
-        )
-        try:
-            async for event in events:
+        if request.tools and not request.forced:
+            events = self._with_tools(server, request, limit=limit)
+        else:
+            events = self._continue(server, tokens, request.sampling, limit=limit)
+        async with aclosing(with_calls(events) if request.forced else events) as told:
+            async for event in told:
                 yield event
-        finally:
-            await events.aclose()
 
     async def count_tokens(self, text: str) -> int:
         """Tokens of a plain text."""
@@ -118,7 +119,7 @@ class LlamaCppGenerator:
         if request.tools and not self.info.tools:
             raise BadRequest(f"The chat template of '{self.info.model}' has no place for tools.")
         has_schema = request.sampling.json_schema is not None
-        if has_schema and not self.info.grammar:
+        if (has_schema or request.forced) and not self.info.grammar:
             raise BadRequest(
                 f"llama.cpp cannot hold '{self.info.model}' to a JSON schema: its tokenizer puts "
                 "a space before each text, which the grammars do not know."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
@@ -75,7 +75,18 @@ def request_body(request: GenerationRequest, *, model: str) -> dict[str, Any]:
         body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
     if request.tools:
         body["tools"] = [tool_body(tool) for tool in request.tools]
+        if not request.parallel_calls:
+            body["parallel_tool_calls"] = False
+    if request.forced:
+        body["tool_choice"] = _choice(request.forced)
     return body
+
+
+def _choice(forced: Sequence[str]) -> Any:
+    """`forced` is one tool or all of them."""
+    if len(forced) > 1:
+        return "required"
+    return {"type": "function", "function": {"name": forced[0]}}
 
 
 def sampling_body(sampling: Sampling) -> dict[str, Any]:
@@ -224,7 +235,7 @@ class StreamReader:
             reason=_reason(self._reason, has_calls=bool(self._calls)),
             prompt_tokens=self._usage.prompt_tokens,
             completion_tokens=self._usage.completion_tokens,
-            cached_tokens=(details and details.cached_tokens) or 0,
+            cached_tokens=details.cached_tokens if details else None,
             tool_calls=tuple(
                 ToolCall(id=call[0] or f"call_{index}", name=call[1], arguments=call[2])
                 for index, call in sorted(self._calls.items())

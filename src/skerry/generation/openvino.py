@@ -10,6 +10,7 @@ from contextlib import aclosing
 from skerry.config import GenerationSettings
 from skerry.errors import BadRequest, ModelInvalid, ModelUnavailable
 from skerry.generation.base import Event, GenerationRequest, GeneratorInfo, Message
+from skerry.generation.forced_calls import held_to_calls
 from skerry.generation.limits import context_of, threads_of
 from skerry.generation.openvino_wire import (
     Count,
@@ -101,7 +102,7 @@ class OpenVinoGenerator:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Event, None]:
         """The answer as it comes; see Generator."""
         self._check(request)
-        body = _encoded(request)
+        body = _encoded(held_to_calls(request))
         worker = await self._kept.running()
         stream = worker.stream(body, limit_s=SILENCE_LIMIT_S)
         async with aclosing(stream) as pieces:

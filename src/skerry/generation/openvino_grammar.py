@@ -13,6 +13,7 @@ import numpy as np
 from llguidance import LLMatcher
 
 from skerry.errors import Unprocessable
+from skerry.generation.json_schemas import NAMED, VALUES
 from skerry.generation.openvino_runtime import genai, ov
 
 WIDTH = 64
@@ -32,8 +33,6 @@ NUMBERS = {
 }
 UNENFORCED = ("allOf", "multipleOf")
 """Of the keywords that `llguidance`, which is asked first, lets pass."""
-NAMED = ("properties", "patternProperties", "$defs", "definitions")
-VALUES = ("enum", "const", "default", "examples")
 LAYER = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 NORMS = ("blk.0.attn_norm", "blk.0.ffn_norm", "output_norm")
 
@@ -93,7 +92,6 @@ def unenforced(schema: Any) -> str:
     for key, value in schema.items():
         if key in UNENFORCED and not (key == "allOf" and len(value) == 1):
             return str(key)
-        # Under these the keys are names, and no keywords.
         inner = list(value.values()) if key in NAMED and isinstance(value, dict) else value
         if key not in VALUES and (found := unenforced(inner)):
             return found

@@ -33,6 +33,7 @@ class Generate(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     text: str | None = None
     ids: tuple[int, ...] | None = None
     tools: tuple[Tool, ...] = ()
+    parallel_calls: bool = True
     sampling: Sampling
 
     @classmethod
@@ -43,7 +44,12 @@ class Generate(msgspec.Struct, frozen=True, kw_only=True, tag=True):
             return cls(text=prompt, sampling=sampling)
         if prompt and isinstance(prompt[0], Message):
             messages: tuple[Message, ...] = prompt
-            return cls(messages=messages, tools=tools, sampling=sampling)
+            return cls(
+                messages=messages,
+                tools=tools,
+                parallel_calls=request.parallel_calls,
+                sampling=sampling,
+            )
         return cls(ids=prompt, sampling=sampling)  # type: ignore[arg-type]
 
 

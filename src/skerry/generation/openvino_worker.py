@@ -32,7 +32,7 @@ class Answer:
         self.heard_at = time.monotonic()
         self._prompt_tokens = prompt_tokens
         self._text = TextStream(call.sampling.stop)
-        self._tools = ToolCallReader() if call.tools else None
+        self._tools = ToolCallReader(single=not call.parallel_calls) if call.tools else None
         self._wants_logprobs = call.sampling.logprobs is not None
         self._logprobs: list[TokenLogprob] = []
         self._reason: FinishReason = "length"
@@ -53,9 +53,14 @@ class Answer:
     @property
     def done(self) -> bool:
         """Whether no more text comes."""
-        return self._text.stopped or (
-            self.handle.get_status() != genai.GenerationStatus.RUNNING
-            and not self.handle.can_read()
+        called = self._tools is not None and self._tools.full
+        return (
+            self._text.stopped
+            or called
+            or (
+                self.handle.get_status() != genai.GenerationStatus.RUNNING
+                and not self.handle.can_read()
+            )
         )
 
     def end(self) -> tuple[Delta | None, Finished]:

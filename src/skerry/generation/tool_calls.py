@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
-from skerry.generation.base import ToolCall
+from skerry.generation.base import Delta, Event, Finished, TokenLogprob, ToolCall
 from skerry.generation.text_stream import held_back
 
 BEGIN, END = "<tool_call>", "</tool_call>"
@@ -18,12 +20,18 @@ class ToolCallReader:
 
     Known are the two ways of the models that can be read here: JSON between `<tool_call>` and
     `</tool_call>` (Qwen, Hermes), and an answer that is JSON as a whole (Llama 3). What turns out
-    to be no call is given as text.
+    to be no call is given as text. Of a `single` call, what comes after it is dropped.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, single: bool = False) -> None:
+        self._single = single
         self._held = ""
         self._begun = False
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing that comes would be kept."""
+        return self._single and END in self._held
 
     def feed(self, text: str) -> str:
         """The text that is certainly no call."""
@@ -50,10 +58,36 @@ class ToolCallReader:
             call = _call(body) if index else None
             if call:
                 calls.append(call)
+                if self._single:
+                    break
                 rest += after if after.strip() else ""
             else:
                 rest += (BEGIN if index else "") + piece
         return rest, tuple(calls)
+
+
+async def with_calls(events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
+    """The events of an answer that is a call: its text is read, and told by the last of them."""
+    reader = ToolCallReader(single=True)
+    logprobs: list[TokenLogprob] = []
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, Finished):
+                rest, calls = reader.finish()
+                if rest or logprobs:
+                    yield Delta(text=rest, logprobs=tuple(logprobs))
+                yield called(event, calls)
+                return
+            logprobs += event.logprobs
+            if text := reader.feed(event.text):
+                yield Delta(text=text, logprobs=tuple(logprobs))
+                logprobs = []
+
+
+def called(end: Finished, calls: tuple[ToolCall, ...]) -> Finished:
+    """The end of an answer in which these calls were read."""
+    reason = "tool_calls" if calls else end.reason
+    return msgspec.structs.replace(end, reason=reason, tool_calls=calls)
 
 
 def _call(text: str) -> ToolCall | None:

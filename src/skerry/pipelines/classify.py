@@ -24,13 +24,16 @@ INLINE_CHARACTERS = 4096
 
 @dataclass(slots=True)
 class Classified:
-    """One text's likeliest class, and the probability of each in the manifest's order.
+    """One text's likeliest class, and of each the probability in the manifest's order.
 
-    `tokens` counts those of all its windows, special tokens included.
+    `scores` are the model's own, before the temperature and the softmax: of several windows their
+    mean, weighted as the probabilities'. `tokens` counts those of all its windows, special tokens
+    included.
     """
 
     label: str
     probabilities: dict[str, float]
+    scores: dict[str, float]
     tokens: int
 
 
@@ -73,24 +76,26 @@ class TextClassifier:
         logits = await self._reader.encoded(windows, deadline=deadline, stages=stages)
         chances = probabilities(logits, temperature=self.manifest.temperature)
         if len(chances) > len(windows):
-            chances = weighted_means(chances, windows)
-        return self._named(chances, windows)
+            chances, logits = (weighted_means(rows, windows) for rows in (chances, logits))
+        return self._named(chances, logits, windows)
 
     async def close(self) -> None:
         """Finish what was admitted, then free the model."""
         await self._reader.close()
 
-    def _named(self, chances: Float64, windows: Windows) -> list[Classified]:
+    def _named(self, chances: Float64, logits: Float32, windows: Windows) -> list[Classified]:
         labels = self.manifest.labels
         return [
             Classified(
                 label=labels[best],
                 probabilities=dict(zip(labels, row, strict=True)),
+                scores=dict(zip(labels, raw, strict=True)),
                 tokens=count,
             )
-            for best, row, count in zip(
+            for best, row, raw, count in zip(
                 chances.argmax(axis=1).tolist(),
                 chances.tolist(),
+                logits.tolist(),
                 token_counts(windows),
                 strict=True,
             )

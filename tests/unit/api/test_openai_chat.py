@@ -184,11 +184,48 @@ def test_tools_reach_a_model_that_has_them_and_its_calls_come_back(served: Serve
     assert (request.tools[0].name, request.tools[0].parameters) == ("add", SCHEMA)
     events = served.events(PATH, {"messages": MESSAGES, "tools": [tool]})
     assert events[1]["choices"][0]["delta"]["tool_calls"] == [{"index": 0, **called}]
+    reasons = [event["choices"][0]["finish_reason"] for event in events[:3]]
+    assert reasons == [None, None, "tool_calls"]
+    assert events[2]["choices"][0]["delta"] == {}
     ask(served, tools=[tool], tool_choice="none")
     assert served.node.texts.slots.asked[-1].tools == ()
 
 
 TOOL = {"type": "function", "function": {"name": "f"}}
+STRICT = {"type": "function", "function": {"name": "g", "strict": True}}
+
+
+@pytest.mark.parametrize(
+    ("choice", "forced"),
+    [
+        ("auto", ()),
+        ("required", ("f", "g")),
+        ({"type": "function", "function": {"name": "f"}}, ("f",)),
+        ({"function": {"name": "f"}}, ("f",)),
+    ],
+)
+def test_a_call_is_forced_as_asked(served: Served, choice: Any, forced: tuple[str, ...]) -> None:
+    with_info(served, tools=True)
+    other = STRICT if forced else {"type": "function", "function": {"name": "g"}}
+    ask(served, tools=[TOOL, other], tool_choice=choice, parallel_tool_calls=False)
+    (request,) = served.node.texts.slots.asked
+    assert [tool.name for tool in request.tools] == ["f", "g"]
+    assert request.forced == forced
+    assert not request.parallel_calls
+    ask(served, tools=[TOOL], tool_choice="auto")
+    assert served.node.texts.slots.asked[-1].parallel_calls
+
+
+def test_a_call_is_not_forced_without_grammars(served: Served) -> None:
+    with_info(served, tools=True, grammar=False)
+    assert refused(served, tools=[TOOL], tool_choice="required")["param"] == "tool_choice"
+    ask(served, tools=[TOOL], tool_choice="auto")
+
+
+def test_usage_has_no_details_where_the_runtime_tells_none(served: Served) -> None:
+    end = Finished(reason="stop", prompt_tokens=5, completion_tokens=2)
+    served.node.texts.slots = PlayedSlots(INFO, script=[end])
+    assert "prompt_tokens_details" not in ask(served)["usage"]
 
 
 @pytest.mark.parametrize(
@@ -222,8 +259,10 @@ def test_what_the_model_lacks_is_refused_by_name(
         ({"reasoning_effort": "high"}, "reasoning_effort"),
         ({"store": True}, "store"),
         ({"web_search_options": {}}, "web_search_options"),
-        ({"tools": [TOOL], "tool_choice": "required"}, "tool_choice"),
-        ({"parallel_tool_calls": False}, "parallel_tool_calls"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tools": [TOOL], "tool_choice": {"function": {"name": "g"}}}, "tool_choice"),
+        ({"tools": [TOOL], "tool_choice": "always"}, "tool_choice"),
+        ({"tools": [STRICT]}, "tools[0].function.strict"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),

@@ -18,6 +18,12 @@ RANKED = [
     {"score": 0.1, "label": "negative"},
 ]
 
+RAW = [
+    {"score": 4.0, "label": "positive"},
+    {"score": 1.5, "label": "neutral"},
+    {"score": -2.0, "label": "negative"},
+]
+
 
 def ask(served: Served, path: str, **fields: Any) -> Any:
     answer = served.http.post(path, json=fields)
@@ -68,6 +74,17 @@ def test_predict_ranks_the_classes_of_one_text_or_a_batch(
     assert ask(served, "/predict", inputs=inputs) == answer
 
 
+@pytest.mark.parametrize(
+    ("fields", "batch"),
+    [({"raw_scores": True}, False), ({"parameters": {"function_to_apply": "none"}}, True)],
+)
+def test_predict_gives_raw_scores_where_asked(
+    served: Served, fields: dict[str, Any], batch: bool
+) -> None:
+    answer = ask(served, "/predict", inputs="a", **fields)
+    assert answer == ([RAW] if batch else RAW)
+
+
 def test_predict_with_parameters_answers_as_the_pipeline_does(served: Served) -> None:
     assert ask(served, "/predict", inputs="a", parameters={}) == [RANKED]
     assert ask(served, "/predict", inputs="a", parameters={"top_k": 1}) == [RANKED[:1]]
@@ -90,7 +107,6 @@ def test_predict_with_parameters_answers_as_the_pipeline_does(served: Served) ->
         ("/predict", {"inputs": [["a", "b"]]}, 422),
         ("/predict", {"inputs": ["a", ["b"]]}, 422),
         ("/predict", {"inputs": [[]]}, 422),
-        ("/predict", {"inputs": "a", "raw_scores": True}, 422),
         ("/predict", {"inputs": "a", "parameters": {"function_to_apply": "sigmoid"}}, 422),
         ("/predict", {"inputs": [["a"]] * (MAX_TEXTS + 1)}, 413),
         ("/predict", {"inputs": LONG}, 413),

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 import uvicorn
@@ -215,6 +216,28 @@ async def test_calls_of_tools_are_put_together(peer: Peer, remote: RemoteGenerat
     arguments = '{"place": "Rome"}'
     assert end.tool_calls == (ToolCall(id="call_1", name="weather", arguments=arguments),)
     assert peer.bodies[0]["tools"][0]["function"]["name"] == "weather"
+
+
+@pytest.mark.parametrize(
+    ("forced", "choice_sent"),
+    [
+        ((), None),
+        (("f",), {"type": "function", "function": {"name": "f"}}),
+        (("f", "g"), "required"),
+    ],
+)
+async def test_forced_calls_are_left_to_the_server(
+    peer: Peer, remote: RemoteGenerator, forced: tuple[str, ...], choice_sent: Any
+) -> None:
+    peer.streams(choice(finish_reason="stop"), {"choices": [], "usage": USAGE})
+    asked = says("Hi", tools=(Tool(name="f"), Tool(name="g")))
+    asked = msgspec.structs.replace(asked, forced=forced, parallel_calls=not forced)
+    await told(remote, asked)
+    (body,) = peer.bodies
+    assert body.get("tool_choice") == choice_sent
+    assert body.get("parallel_tool_calls") == (False if forced else None)
+    assert len(body["tools"]) == 2
+    assert "response_format" not in body
 
 
 async def test_log_probabilities_and_schema_are_asked_for(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry.errors import BadRequest
+from skerry.generation.base import Delta, Event, Finished, TokenLogprob
 from skerry.generation.special_tokens import MARKS, Breaker, cut
 from skerry.generation.text_stream import TextStream, held_back
-from skerry.generation.tool_calls import ToolCallReader
+from skerry.generation.tool_calls import ToolCallReader, with_calls
 
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<|im_end|>>", "a>", "[INST]")
 
@@ -134,6 +137,39 @@ def test_calls_between_tags_are_read_and_text_before_them_is_let_through() -> No
 
 def test_an_answer_that_is_a_call_as_a_whole_is_read() -> None:
     assert calls_of('{"name": "f", ', '"parameters": {"a": "b"}}') == ("", [("f", '{"a":"b"}')])
+
+
+def test_of_a_single_call_what_comes_after_it_is_dropped() -> None:
+    reader = ToolCallReader(single=True)
+    pieces = ["I look. <tool_call>", '{"name": "f"}</tool', "_call>", "<tool_call>", '{"name":']
+    full = []
+    for piece in pieces:
+        reader.feed(piece)
+        full.append(reader.full)
+    assert full == [False, False, True, True, True]
+    rest, calls = reader.finish()
+    assert (rest, [call.name for call in calls]) == ("", ["f"])
+
+
+async def test_an_answer_that_is_a_call_is_told_by_its_end() -> None:
+    told = [TokenLogprob(text="{", logprob=-1.0), TokenLogprob(text="}", logprob=-2.0)]
+    end = Finished(reason="stop", prompt_tokens=3, completion_tokens=2, cached_tokens=1)
+
+    async def events(*texts: str) -> AsyncGenerator[Event, None]:
+        for text, logprob in zip(texts, told, strict=True):
+            yield Delta(text=text, logprobs=(logprob,))
+        yield end
+
+    delta, last = [
+        event async for event in with_calls(events('{"name": "f", ', '"arguments": {}}'))
+    ]
+    assert delta == Delta(text="", logprobs=tuple(told))
+    assert isinstance(last, Finished)
+    assert (last.reason, last.cached_tokens) == ("tool_calls", 1)
+    assert [(call.name, call.arguments) for call in last.tool_calls] == [("f", "{}")]
+    delta, last = [event async for event in with_calls(events('{"name": ', '"f", "argum'))]
+    assert isinstance(delta, Delta)
+    assert (delta.text, last) == ('{"name": "f", "argum', end)
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,7 @@ async def test_logits_are_divided_by_the_manifests_temperature(classifier: TextC
     [found] = await classifier.classify(["good"], deadline=soon(), stages=Stages())
     expected = np.exp(4.0 / TEMPERATURE) / (np.exp(4.0 / TEMPERATURE) + 2)
     assert found.probabilities["positive"] == pytest.approx(expected)
+    assert found.scores == {"positive": 4.0, "negative": 0.0, "neutral": 0.0}
 
 
 async def test_a_text_beyond_the_window_is_refused_unless_asked_otherwise(
@@ -136,6 +137,7 @@ async def test_a_split_texts_windows_weigh_by_their_tokens(
     expected = (4 * first + 3 * second) / 7
     np.testing.assert_allclose(list(found.probabilities.values()), expected)
     assert found.label == "positive"
+    assert list(found.scores.values()) == pytest.approx([4 * 8 / 7, 3 * 4 / 7, 0])
     assert found.tokens == 7
 
 

@@ -12,7 +12,14 @@ from skerry.api.contract import AnyAnswer, Exchange, Route
 from skerry.api.openai.answering import Order, answer
 from skerry.api.openai.chat_answers import ChatAnswer, ChatWording
 from skerry.api.openai.formats import ResponseFormat, schema_of
-from skerry.api.openai.messages import ChatMessage, NamedTool, ToolJson, conversation, tools_of
+from skerry.api.openai.messages import (
+    ChatMessage,
+    ToolChoice,
+    ToolJson,
+    conversation,
+    forced_of,
+    tools_of,
+)
 from skerry.api.openai.wire import (
     Choices,
     Count,
@@ -38,7 +45,6 @@ UNSUPPORTED: dict[str, Sequence[Any]] = {
     "logit_bias": ({},),
     "modalities": (["text"],),
     "moderation": (),
-    "parallel_tool_calls": (True,),
     "prediction": (),
     "reasoning_effort": ("none",),
     "store": (False,),
@@ -67,7 +73,8 @@ class ChatRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None
     tools: list[ToolJson] | None = None
-    tool_choice: str | NamedTool | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
     # Taken and not used: they are for the server's books, not for the answer.
     user: str | None = None
     metadata: dict[str, str] | None = None
@@ -83,7 +90,6 @@ class ChatRequest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     logit_bias: Any = None
     modalities: Any = None
     moderation: Any = None
-    parallel_tool_calls: bool | None = None
     prediction: Any = None
     reasoning_effort: Any = None
     store: bool | None = None
@@ -111,6 +117,7 @@ def _requests(asked: ChatRequest) -> list[GenerationRequest]:
     refuse_unsupported(asked, UNSUPPORTED)
     messages = conversation(asked.messages)
     tools = tools_of(asked.tools, asked.tool_choice)
+    forced = forced_of(tools, asked.tool_choice)
     stop, schema = stops(asked.stop), schema_of(asked.response_format)
     if asked.top_logprobs is not None and not asked.logprobs:
         raise FieldRefused("'top_logprobs' needs 'logprobs' to be true.", field="top_logprobs")
@@ -118,6 +125,8 @@ def _requests(asked: ChatRequest) -> list[GenerationRequest]:
         GenerationRequest(
             prompt=messages,
             tools=tools,
+            forced=forced,
+            parallel_calls=asked.parallel_tool_calls is not False,
             sampling=Sampling(
                 max_tokens=_max_tokens(asked),
                 temperature=1.0 if asked.temperature is None else asked.temperature,
@@ -141,9 +150,11 @@ def _max_tokens(asked: ChatRequest) -> int | None:
 
 
 def _check_model(asked: ChatRequest, info: GeneratorInfo) -> None:
+    forced = asked.tool_choice not in (None, "none", "auto")
     wanted = {
         "messages": not info.chat,
         "tools": bool(asked.tools) and asked.tool_choice != "none" and not info.tools,
+        "tool_choice": forced and not info.grammar,
         "logprobs": bool(asked.logprobs) and not info.logprobs,
         "response_format": schema_of(asked.response_format) is not None and not info.grammar,
     }

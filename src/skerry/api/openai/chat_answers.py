@@ -126,7 +126,8 @@ class ChatWording:
             self._begun.add(index)
             choices.append(ChunkChoice(index, ChunkDelta(role="assistant", content="")))
         if isinstance(happened, Finished):
-            choices.append(ChunkChoice(index, _calls(happened), finish_reason=happened.reason))
+            choices += [ChunkChoice(index, call) for call in _calls(happened)]
+            choices.append(ChunkChoice(index, ChunkDelta(), finish_reason=happened.reason))
         elif happened.text or happened.logprobs:
             delta = ChunkDelta(content=happened.text)
             choices.append(ChunkChoice(index, delta, _logprobs(happened.logprobs)))
@@ -165,13 +166,10 @@ def _logprobs(given: Sequence[TokenLogprob]) -> ChatLogprobs | None:
     )  # fmt: skip
 
 
-def _calls(end: Finished) -> ChunkDelta:
-    if not end.tool_calls:
-        return ChunkDelta()
+def _calls(end: Finished) -> list[ChunkDelta]:
+    """One a call; the end comes after them, where OpenAI's client takes them for whole."""
     made = [call_json(call) for call in end.tool_calls]
-    return ChunkDelta(
-        tool_calls=[
-            ToolCallDelta(index=i, id=call.id, function=call.function)
-            for i, call in enumerate(made)
-        ]
-    )
+    return [
+        ChunkDelta(tool_calls=[ToolCallDelta(index=i, id=call.id, function=call.function)])
+        for i, call in enumerate(made)
+    ]

@@ -78,11 +78,14 @@ class NamedFunction(msgspec.Struct, forbid_unknown_fields=True):
     name: str
 
 
-class NamedTool(msgspec.Struct, forbid_unknown_fields=True):
-    """The tool that must be called."""
+class NamedTool(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The tool that must be called; Hugging Face's client leaves the type out."""
 
-    type: Literal["function"]
+    type: Literal["function"] = "function"
     function: NamedFunction
+
+
+ToolChoice = Literal["none", "auto", "required"] | NamedTool
 
 
 def conversation(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
@@ -90,17 +93,32 @@ def conversation(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
     return tuple(_message(given, f"messages[{i}]") for i, given in enumerate(messages))
 
 
-def tools_of(given: Sequence[ToolJson] | None, choice: str | NamedTool | None) -> tuple[Tool, ...]:
+def tools_of(given: Sequence[ToolJson] | None, choice: ToolChoice | None) -> tuple[Tool, ...]:
     """The functions the model may ask for; FieldRefused for what cannot be promised."""
-    if choice not in (None, "none", "auto"):
-        raise FieldRefused(
-            "A call of a tool cannot be forced on this node.",
-            field="tool_choice",
-            remedy="Use 'auto' or 'none'.",
-        )
     if not given or choice == "none":
         return ()
-    return tuple(_tool(tool.function, f"tools[{i}]") for i, tool in enumerate(given))
+    enforced = choice == "required" or isinstance(choice, NamedTool)
+    return tuple(
+        _tool(tool.function, f"tools[{i}]", enforced=enforced) for i, tool in enumerate(given)
+    )
+
+
+def forced_of(tools: Sequence[Tool], choice: ToolChoice | None) -> tuple[str, ...]:
+    """Names of the functions, one of which has to be called; FieldRefused when there is none."""
+    names = tuple(tool.name for tool in tools)
+    if choice == "required":
+        forced = names
+    elif isinstance(choice, NamedTool):
+        forced = tuple(name for name in names if name == choice.function.name)[:1]
+    else:
+        return ()
+    if not forced:
+        raise FieldRefused(
+            "The function that has to be called is not among the tools.",
+            field="tool_choice",
+            remedy=f"The tools are: {', '.join(names)}." if names else "Send it in 'tools'.",
+        )
+    return forced
 
 
 def call_json(call: ToolCall) -> ToolCallJson:
@@ -167,12 +185,12 @@ def _text(content: str | list[ContentPart] | None, where: str) -> str:
     return "\n".join(texts)
 
 
-def _tool(function: FunctionJson, where: str) -> Tool:
-    if function.strict:
+def _tool(function: FunctionJson, where: str, *, enforced: bool) -> Tool:
+    if function.strict and not enforced:
         raise FieldRefused(
-            "The arguments of a function cannot be enforced on this node.",
+            "The arguments of a function are enforced only where it has to be called.",
             field=f"{where}.function.strict",
-            remedy="Leave 'strict' out.",
+            remedy="Leave 'strict' out, or set 'tool_choice' to 'required' or to the function.",
         )
     return Tool(
         name=function.name,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from skerry import __version__
 from skerry.api.contract import Exchange
@@ -44,16 +44,16 @@ class StreamOptions(msgspec.Struct, forbid_unknown_fields=True):
 class CachedTokens(msgspec.Struct):
     """Of the prompt, what an earlier request had worked out."""
 
-    cached_tokens: int = 0
+    cached_tokens: int
 
 
 class Usage(msgspec.Struct):
-    """Tokens as the runtime counted them."""
+    """Tokens as the runtime counted them; without details where it does not tell those."""
 
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
-    prompt_tokens_details: CachedTokens
+    prompt_tokens_details: CachedTokens | UnsetType = UNSET
 
 
 def usage(ends: Iterable[Finished], *, choices: int) -> Usage:
@@ -62,8 +62,9 @@ def usage(ends: Iterable[Finished], *, choices: int) -> Usage:
     firsts = ends[::choices]
     prompt = sum(end.prompt_tokens for end in firsts)
     completion = sum(end.completion_tokens for end in ends)
-    cached = sum(end.cached_tokens for end in firsts)
-    return Usage(prompt, completion, prompt + completion, CachedTokens(cached))
+    cached = [end.cached_tokens for end in firsts if end.cached_tokens is not None]
+    details = CachedTokens(sum(cached)) if cached else UNSET
+    return Usage(prompt, completion, prompt + completion, details)
 
 
 def stops(stop: Stop | None) -> tuple[str, ...]:
