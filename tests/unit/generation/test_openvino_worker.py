@@ -1,4 +1,4 @@
-"""An answer in the OpenVINO worker ends where its client asked, whatever the runtime goes on with."""
+"""An answer in the OpenVINO worker ends where its client asked."""
 
 from __future__ import annotations
 
