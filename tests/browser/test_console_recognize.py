@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from console_page import (
+    PHONE,
     OpenConsole,
     Photo,
     Problems,
@@ -41,6 +44,31 @@ def test_a_chosen_photo_gets_labels_likes_and_stages(
         expect(row.locator(".stage-value")).to_have_text(re.compile(r"^[\d.]+ ms$"))
     expect(stages).to_contain_text("efficientnet-lite2")
     expect(stages).to_contain_text(re.compile("INT8|FP32|FP16|BF16"))
+
+
+@pytest.mark.parametrize("viewport", [PHONE, {"width": 1280, "height": 800}])
+def test_parts_of_an_answer_stand_clear_of_each_other(
+    node: Any, open_console: OpenConsole, photo: Photo, viewport: dict[str, int]
+) -> None:
+    with node.client() as client:
+        store(client, photo(1), tags='{"shelf": "3"}')
+    page = open_console(node.url, viewport=viewport)
+    choose(page, photo(0))
+    expect_answer(page)
+    names = ("The photo", "What it is", "Where the time went", "Most like it")
+    boxes = [page.get_by_role("region", name=name).bounding_box() for name in names]
+    assert all(box["width"] >= 200 for box in boxes)
+    assert page.get_by_alt_text("The photo photo-0.jpg").bounding_box()["width"] >= 200
+    assert not [pair for pair in combinations(boxes, 2) if overlap(*pair)]
+
+
+def overlap(one: dict[str, float], other: dict[str, float]) -> bool:
+    """Whether two boxes share a place, or have less than 8 pixels between them."""
+    return min(one["x"] + one["width"], other["x"] + other["width"]) + 8 > max(
+        one["x"], other["x"]
+    ) and min(one["y"] + one["height"], other["y"] + other["height"]) + 8 > max(
+        one["y"], other["y"]
+    )
 
 
 def test_the_same_photo_again_is_a_cache_hit_and_says_what_it_skipped(

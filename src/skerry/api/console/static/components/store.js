@@ -34,7 +34,7 @@ export function StorePanel({ recognition }) {
   };
 
   if (!can("write")) {
-    return html`<p class="hint result-store">Signed in with a key that may not store photos.</p>`;
+    return html`<p class="hint recognition-store">Signed in with a key that may not store photos.</p>`;
   }
   return html`<section class="card store" aria-labelledby="store-title">
     <h2 id="store-title" class="card-title">${stored ? "In the collection" : "Store this photo"}</h2>

@@ -129,9 +129,9 @@ function Result({ recognition, onFiles }) {
   const retry = file && (error?.unreachable || error?.retryAfterS) ? again : null;
 
   return html`<h1 ref=${heading} tabindex="-1" class="visually-hidden">What the node sees</h1>
-    <div class="result">
-      <div class="result-left">
-        <section class="card result-photo" aria-label="The photo">
+    <div class="recognition">
+      <div class="recognition-left">
+        <section class="card recognition-photo" aria-label="The photo">
           ${url && html`<${Photo} key=${url} url=${url} name=${file.name} busy=${busy} />`}
           <div class="photo-actions">
             <${PhotoButtons} again onFiles=${onFiles} />
@@ -145,18 +145,18 @@ function Result({ recognition, onFiles }) {
         </section>
         ${phase !== "failed" && html`<${StorePanel} recognition=${recognition} />`}
       </div>
-      ${phase === "failed" && html`<div class="result-failed">
+      ${phase === "failed" && html`<div class="recognition-failed">
         ${retry ? html`<${RetriedError} error=${error} onRetry=${retry} />` : html`<${ErrorNotice} error=${error} />`}
       </div>`}
-      ${phase !== "failed" && html`<section class="card result-labels" aria-labelledby="labels-title" aria-busy=${busy}>
+      ${phase !== "failed" && html`<section class="card recognition-labels" aria-labelledby="labels-title" aria-busy=${busy}>
         <h2 id="labels-title" class="card-title">What it is</h2>
         ${answer ? html`<${LabelBars} labels=${answer.labels} />` : html`<${LabelBarsSkeleton} />`}
       </section>
-      <section class="card result-time" aria-labelledby="time-title" aria-busy=${busy}>
+      <section class="card recognition-time" aria-labelledby="time-title" aria-busy=${busy}>
         <h2 id="time-title" class="card-title">Where the time went</h2>
         ${answer ? html`<${Waterfall} answer=${answer} />` : html`<${WaterfallSkeleton} />`}
       </section>
-      <section class="card result-similar" aria-labelledby="similar-title" aria-busy=${busy}>
+      <section class="card recognition-similar" aria-labelledby="similar-title" aria-busy=${busy}>
         <h2 id="similar-title" class="card-title">Most like it</h2>
         <${Similar} answer=${answer} stored=${stored} />
       </section>`}
