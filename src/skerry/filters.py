@@ -59,25 +59,24 @@ class Filter(
 
 @dataclass(frozen=True, slots=True)
 class FilterSize:
-    """How large a filter is: its conditions, the values they name, and the fields they read."""
+    """How large a filter is: its conditions, and the values they name."""
 
     conditions: int
     values: int
-    fields: frozenset[str]
 
 
 def measure(filter: Filter) -> FilterSize:
     """The size of a filter; BadRequest when it is malformed or too large to be evaluated."""
-    conditions = list(_conditions(filter, depth=1))
-    if len(conditions) > MAX_CONDITIONS:
+    found = list(conditions(filter))
+    if len(found) > MAX_CONDITIONS:
         raise BadRequest(f"The filter has more than {MAX_CONDITIONS} conditions.")
     values = 0
-    for condition in conditions:
+    for condition in found:
         _check(condition)
         values += len(condition.any or ()) + len(condition.except_ or ()) + 1
     if values > MAX_VALUES:
         raise BadRequest(f"The filter names more than {MAX_VALUES} values.")
-    return FilterSize(len(conditions), values, frozenset(c.key for c in conditions))
+    return FilterSize(len(found), values)
 
 
 def all_of(*filters: Filter | None) -> Filter | None:
@@ -88,12 +87,13 @@ def all_of(*filters: Filter | None) -> Filter | None:
     return Filter(must=given)
 
 
-def _conditions(filter: Filter, *, depth: int) -> Iterator[Condition]:
+def conditions(filter: Filter, *, depth: int = 1) -> Iterator[Condition]:
+    """All conditions, however deep; BadRequest beyond MAX_DEPTH."""
     if depth > MAX_DEPTH:
         raise BadRequest(f"The filter is nested deeper than {MAX_DEPTH}.")
     for item in (*filter.must, *filter.should, *filter.must_not):
         if isinstance(item, Filter):
-            yield from _conditions(item, depth=depth + 1)
+            yield from conditions(item, depth=depth + 1)
         else:
             yield item
 

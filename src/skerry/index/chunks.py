@@ -9,7 +9,8 @@ from skerry.vectors.base import Condition, FieldType, Filter, Range
 
 Scalar = str | int | float | bool
 
-# Other fields are not indexed: a filter over metadata looks at every chunk, in slices.
+# Metadata has no fields to announce: the embedded engine indexes what each is equal to, and only
+# a range or an exception over metadata looks at every chunk, in slices.
 CHUNK_FIELDS: Mapping[str, FieldType] = {
     "id": "keyword",
     "category": "keyword",

@@ -23,6 +23,7 @@ from skerry.vectors.base import (
     check_vectors,
 )
 from skerry.vectors.filters import measure
+from skerry.vectors.pairs import reads_payloads
 from skerry.vectors.wire import (
     Apply,
     Build,
@@ -126,8 +127,9 @@ class EdgeVectors:
     ) -> list[Match]:
         """The nearest points to float32 (size,), nearest first.
 
-        An exact search, and one with a filter over many conditions, many values or a field
-        without an index, is done exactly and in slices, so that it delays the others little.
+        An exact search, and one with a filter over many conditions, many values, or a range of
+        a field without an index, is done exactly and in slices, so that it delays the others
+        little.
         """
         spec = self._opened()
         query = check_vector(vector, size=spec.size)
@@ -232,5 +234,5 @@ def _is_complex(filter: Filter, spec: CollectionSpec) -> bool:
     return (
         size.conditions > QUICK_CONDITIONS
         or size.values > QUICK_VALUES
-        or not size.fields <= spec.fields.keys()
+        or reads_payloads(filter, spec.fields.keys())
     )

@@ -11,7 +11,7 @@ from skerry.vectors.base import CollectionSpec
 from skerry.vectors.files import write_atomically
 from skerry.vectors.wire import Quantization
 
-FORMAT = 1
+FORMAT = 2
 FILE_NAME = "applied.json"
 NOTHING = ""
 

@@ -11,10 +11,18 @@ from typing import Any, cast
 import numpy as np
 import qdrant_edge as qe
 
-from skerry.vectors.base import CollectionSpec, CollectionStatus, Distance, FieldType, Match
+from skerry.vectors.base import (
+    CollectionSpec,
+    CollectionStatus,
+    Distance,
+    FieldType,
+    Filter,
+    Match,
+)
 from skerry.vectors.edge_filters import to_engine
 from skerry.vectors.in_use import InUse
 from skerry.vectors.operations import Operations
+from skerry.vectors.pairs import PAIRS_FIELD, pairs_of
 from skerry.vectors.record import Record, Unusable, read_record, write_record
 from skerry.vectors.wire import Apply, Quantization, Search, Tuning
 
@@ -90,7 +98,10 @@ class Shard:
         if changes.ids:
             size = self.record.spec.size
             vectors = np.frombuffer(changes.vectors, np.float32).reshape(len(changes.ids), size)
-            points = _points(changes.ids, vectors.tolist(), changes.payloads)
+            payloads = [
+                self._with_marks(*one) for one in zip(changes.ids, changes.payloads, strict=True)
+            ]
+            points = _points(changes.ids, vectors.tolist(), payloads)
             self._operations.give(qe.UpdateOperation.upsert_points(points))
         if changes.deletes:
             self._operations.give(qe.UpdateOperation.delete_points([*changes.deletes]))
@@ -101,7 +112,7 @@ class Shard:
 
     def search(self, search: Search) -> list[Match]:
         """The nearest points by the graph, or exactly when the search is thorough."""
-        wanted = None if search.filter is None else to_engine(search.filter)
+        wanted = None if search.filter is None else self._wanted(search.filter)
         return self._query(search, wanted, self._params(search, filtered=wanted is not None))
 
     def begin(self, search: Search) -> SlicedSearch | None:
@@ -119,7 +130,7 @@ class Shard:
         )
         conditions: list[Any] = [within]
         if search.filter is not None:
-            conditions.append(to_engine(search.filter))
+            conditions.append(self._wanted(search.filter))
         found = self._query(search, qe.Filter(must=conditions), qe.SearchParams(exact=True))
         far_first = self.record.spec.distance != "euclid"
         found = sorted(sliced.best + found, key=lambda match: match.score, reverse=far_first)
@@ -146,6 +157,15 @@ class Shard:
         self.flush()
         self._engine.close()
         self._mark.remove()
+
+    def _with_marks(self, point_id: int, payload: dict[str, Any]) -> dict[str, Any]:
+        marks: dict[str, Any] = {SLICE_FIELD: slice_of(point_id)}
+        if pairs := pairs_of(payload, self.record.spec.fields):
+            marks[PAIRS_FIELD] = pairs
+        return payload | marks
+
+    def _wanted(self, filter: Filter) -> qe.Filter:
+        return to_engine(filter, indexed=self.record.spec.fields)
 
     def _params(self, search: Search, *, filtered: bool) -> qe.SearchParams:
         if search.thorough:
@@ -230,7 +250,8 @@ def _create(folder: Path, spec: CollectionSpec, tuning: Tuning) -> qe.EdgeShard:
         wal_enabled=False,
     )
     engine = qe.EdgeShard.create(str(folder), config)
-    for name, kind in {**spec.fields, SLICE_FIELD: "integer"}.items():
+    kinds: dict[str, FieldType] = {SLICE_FIELD: "integer", PAIRS_FIELD: "integer"}
+    for name, kind in {**spec.fields, **kinds}.items():
         # A graph per field value would triple the build; ACORN gives the recall instead.
         params = FIELD_INDEXES[kind](enable_hnsw=False)
         engine.update(qe.UpdateOperation.create_field_index(name, params))
@@ -241,7 +262,7 @@ def _points(
     ids: Iterable[int], vectors: Iterable[list[float]], payloads: Iterable[dict[str, Any]]
 ) -> list[qe.Point]:
     return [
-        qe.Point(point_id, vector, {**payload, SLICE_FIELD: slice_of(point_id)})
+        qe.Point(point_id, vector, payload)
         for point_id, vector, payload in zip(ids, vectors, payloads, strict=True)
     ]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from skerry.errors import Overloaded
-from skerry.vectors.base import Changes, CollectionSpec, Condition, Filter, Point
+from skerry.vectors.base import Changes, CollectionSpec, Condition, Filter, Point, Range
 from skerry.vectors.edge import EdgeVectors
 from skerry.vectors.files import copy_tree, sync_tree
 from skerry.vectors.shard import SLICES, slice_of
@@ -32,7 +32,7 @@ async def index(tmp_path):
 
 QUERY = np.ones(SIZE, np.float32)
 COMPLEX = Filter(must=tuple(Condition("n", except_=(n,)) for n in range(20)))
-UNINDEXED = Filter(must_not=(Condition("other", value="x"),))
+UNINDEXED = Filter(must_not=(Condition("other", range=Range(gte=1)),))
 
 
 async def all_at_once(index, *searches):
