@@ -15,6 +15,7 @@ import uvloop
 from _report import Bars, Cell, Claim, Report, Table, publish
 from _vectors import SHARES, Data, Search, Share, Timing, burst, clustered, idle_lag_p99_ms
 
+from skerry.index.images import IMAGE_FIELDS
 from skerry.vectors.base import Changes, Condition, Filter, Float32, Range
 from skerry.vectors.edge import EdgeVectors
 from skerry.vectors.edge_filters import to_engine
@@ -138,7 +139,11 @@ def raw_searches(folder: Path) -> tuple[Search, list[Search]]:
     engine = qe.EdgeShard.load(str(folder / ENGINE_FOLDER))
     quantization = qe.QuantizationSearchParams(rescore=True, oversampling=2.0)
     quick = qe.SearchParams(hnsw_ef=EdgeVectors.Options().ef, quantization=quantization)
-    filters = [to_engine(wanted) for wanted in (HALF.filter, TANGLE) if wanted is not None]
+    filters = [
+        to_engine(wanted, indexed=IMAGE_FIELDS)
+        for wanted in (HALF.filter, TANGLE)
+        if wanted is not None
+    ]
 
     def ask(
         query: Float32, limit: int, params: qe.SearchParams, filter: qe.Filter | None
