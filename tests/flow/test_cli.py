@@ -300,7 +300,8 @@ def test_status_doctor_and_index_speak_of_the_running_node(default_cli: Cli) -> 
     assert states["node"] == "ok"
     assert states["model"] == "ok"
     index = default_cli("index", "status", "--json").json
-    assert index["state"] in {"ready", "catching_up"}
+    assert index["images"]["state"] in {"ready", "catching_up"}
+    assert set(index) == {"images", "documents"}
 
 
 def test_the_index_is_rebuilt_by_a_job_that_is_listed(cli: Cli, tmp_path: Path) -> None:

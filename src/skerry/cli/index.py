@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from skerry.cli.http import open_client
 from skerry.cli.jobs import follow
 from skerry.cli.options import Options, examples, node_options
-from skerry.cli.output import print_json, say
+from skerry.cli.output import print_json, say, style
+
+if TYPE_CHECKING:
+    from skerry.client.answers import IndexStatus
 
 
 @click.group(
@@ -21,18 +26,28 @@ def index() -> None:
 @node_options
 @click.pass_obj
 def status(options: Options) -> None:
-    """Show what the index holds and how far it is behind."""
+    """Show what the indexes of images and of documents hold and how far they are behind."""
     with open_client(options) as node:
-        state = node.status().index
+        status = node.status()
+    indexes = {"images": status.index, "documents": status.documents.index}
     if options.json:
-        print_json(state)
+        print_json(indexes)
         return
-    say(f"state    {state.state}")
-    say(f"space    {state.space}")
-    say(f"points   {state.points:,}, of them {state.indexed:,} in the graph")
-    say(f"behind   {state.lag:,} changes")
+    for name, state in indexes.items():
+        say(style(name, bold=True))
+        _show(state)
+
+
+def _show(state: IndexStatus) -> None:
+    if not state.space:
+        say("  empty: it is made when the first one is stored")
+        return
+    say(f"  state    {state.state}")
+    say(f"  space    {state.space}")
+    say(f"  points   {state.points:,}, of them {state.indexed:,} in the graph")
+    say(f"  behind   {state.lag:,} changes")
     if state.progress < 1:
-        say(f"progress {state.progress:.0%}")
+        say(f"  progress {state.progress:.0%}")
 
 
 @index.command()

@@ -100,6 +100,7 @@ class DocumentReindexer:
 
     async def _fill(self, job: JobHandle, feed: ChunkFeed, embedder: Embedder) -> None:
         done, last_id = await feed.count(), 0
+        total = await self._library.table.count_chunks()
         while chunks := await feed.missing(after_id=last_id, limit=AT_ONCE):
             vectors = await self._vectors(chunks, embedder)
             await self._db.write(
@@ -107,7 +108,8 @@ class DocumentReindexer:
             )
             self._library.index.switch.notify()
             last_id, done = chunks[-1].id, done + len(chunks)
-            await job.progress(done)
+            # What is stored meanwhile is of the old model, and counts when it has been embedded.
+            await job.progress(done, total=max(total, done))
 
     def _store(
         self, tx: Transaction, chunks: list[FoundChunk], vectors: Float32, *, space: str

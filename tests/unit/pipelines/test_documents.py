@@ -234,7 +234,8 @@ async def test_documents_move_to_another_model_while_they_are_searched(desk: Des
     job = await desk.reindexer.use("two")
     while desk.jobs.get(job.id).state == "running":
         assert (await desk.found(SEALS.text, "dense"))[0] == "seals"
-    assert (await desk.ended(job)).state == "done"
+    ended = await desk.ended(job)
+    assert (ended.state, ended.done, ended.total) == ("done", 2, 2)
     assert desk.index.model == "two"
     assert (await desk.found(SEALS.text, "dense"))[0] == "seals"
     await desk.add(HARBOUR)
