@@ -22,6 +22,9 @@ from skerry.sql.document_rows import Stored
 
 AT_ONCE = 2
 """Slices under way: while one is written, the next is embedded."""
+PATIENCE = 6
+"""Of the deadline, for a slice that takes a second or two of an idle machine: where many compute,
+who adds documents would rather wait than begin anew. It ends when the client leaves."""
 Outcome = Stored | SkerryError
 
 
@@ -118,7 +121,7 @@ class Adding:
         exchange = self._exchange
         # The deadline is for a slice's work: many documents, or a long one, may take their time.
         turns = AT_ONCE * max(1, math.ceil(characters / SLICE_CHARACTERS))
-        limit_s = turns * exchange.node.settings.limits.deadline_s
+        limit_s = PATIENCE * turns * exchange.node.settings.limits.deadline_s
         deadline = asyncio.get_running_loop().time() + limit_s
         return await exchange.node.documents.add(sources, deadline=deadline, stages=exchange.stages)
 
