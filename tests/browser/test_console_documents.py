@@ -146,6 +146,40 @@ def test_categories_filter_and_stay_to_choose_from(
     expect(results(page)).to_have_count(2)
 
 
+def test_dates_and_metadata_narrow_a_search(
+    text_node: Any, open_console: OpenConsole, owner: str
+) -> None:
+    for number, kind in enumerate(("book", "book", "note")):
+        text = {f"{number}": f"The bilbyscope number {number}."}
+        noon = 1_767_268_800 + number * 86_400  # from the first of January 2026 on
+        store(text_node, owner, text, timestamp=noon, metadata={"kind": kind, "year": number})
+    page = open_console(text_node.url, "documents?mode=keyword&q=bilbyscope")
+    expect(results(page)).to_have_count(3)
+    page.get_by_text("Narrow by").click()
+    kinds = page.get_by_role("list", name="kind")
+    expect(kinds.get_by_role("button", name="book")).to_have_text(re.compile("2$"))
+    kinds.get_by_role("button", name="book").click()
+    expect(results(page)).to_have_count(2)
+    expect(kinds.get_by_role("button", name="note")).to_be_visible()
+    years = page.get_by_role("list", name="year")
+    expect(years.get_by_role("button")).to_have_count(2)
+    years.get_by_role("button", name=re.compile("^1 ")).click()
+    expect(results(page)).to_have_count(1)
+    expect(results(page).first).to_contain_text("number 1")
+    page.reload()
+    expect(kinds.get_by_role("button", name="book")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Clear all").click()
+    expect(results(page)).to_have_count(3)
+    page.get_by_label("Dated from").fill("2026-01-02")
+    expect(results(page)).to_have_count(2)
+    page.get_by_label("Dated until").fill("2026-01-02")
+    expect(results(page)).to_have_count(1)
+    expect(results(page).first).to_contain_text("number 1")
+    search_box(page).fill("nothing has this word")
+    page.get_by_role("button", name="Search all documents").click()
+    expect(page).not_to_have_url(re.compile("since="))
+
+
 def test_modes_search_by_words_or_by_meaning(
     text_node: Any, open_console: OpenConsole, owner: str
 ) -> None:
@@ -230,7 +264,10 @@ def test_what_the_documents_do_not_say_is_declined_with_the_reason(
     expect(card.locator(".source")).to_have_count(0)
     page.get_by_label("Category").fill(f"not-{owner}")
     expect(page).to_have_url(re.compile(f"category=not-{owner}"))
-    expect(ask(page, RATTLE)).to_contain_text("No stored document passes the filter.")
+    page.get_by_role("combobox", name="Answer").select_option("In the model’s words")
+    declined = ask(page, RATTLE)
+    expect(declined).to_contain_text("No stored document passes the filter.")
+    expect(declined).not_to_contain_text("phrased by")
 
 
 def test_a_model_may_phrase_the_answer(

@@ -57,9 +57,9 @@ function Sources({ sources, mode }) {
   </section>`;
 }
 
-function Figures({ reply: { mode, model, chance, finish_reason: reason, total_time_ms: totalMs } }) {
+function Figures({ reply: { mode, model, declined, chance, finish_reason: reason, total_time_ms: totalMs } }) {
   return html`<ul class="figures faint num" aria-label="Figures of the answer">
-    <li>${mode === "generate" ? `phrased by ${model ?? "the language model"}` : "in the documents’ own words"}</li>
+    ${!declined && html`<li>${mode === "generate" ? `phrased by ${model ?? "the language model"}` : "in the documents’ own words"}</li>`}
     ${chance != null && html`<li>chance that it is answered ${share(chance)}</li>`}
     ${reason === "length" && html`<li class="ending">cut at the token limit</li>`}
     <li>${milliseconds(totalMs)} on the node</li>

@@ -2,28 +2,31 @@
 
 import { html, useEffect, useRef, useState } from "../../vendor/htm-preact.js";
 import { useConsole } from "../../lib/context.js";
-import { date, integer, milliseconds, plural } from "../../lib/format.js";
+import { date, milliseconds, plural } from "../../lib/format.js";
+import { chosenOf, everything, isNarrowed } from "../../lib/narrowing.js";
 import { excerptOf } from "../../lib/places.js";
 import { changeQuery, hashOf } from "../../lib/route.js";
 import { useSearch } from "../../lib/searching.js";
 import { Empty, RetriedError } from "../notice.js";
+import { Categories, Narrowing } from "./facets.js";
 import { Marked, placeOf, titleOf } from "./marked.js";
 
 const TYPING_MS = 200;
 const MODES = [["hybrid", "Both"], ["dense", "Meaning"], ["keyword", "Words"]];
 
 export function Search({ query }) {
-  const { q = "", mode = "hybrid", category = "", group = "" } = query;
-  const search = useSearch({ q, mode, category, group });
+  const { q = "", mode = "hybrid", group = "" } = query;
+  const search = useSearch(query);
   const { phase, results, error } = search;
   const waiting = phase === "loading";
 
   return html`
     <${Box} q=${q} mode=${mode} group=${group} onAgain=${search.reload} />
-    <${Facets} facets=${search.facets} chosen=${category} />
+    <${Categories} facets=${search.facets} query=${query} />
+    ${(q || isNarrowed(query)) && html`<${Narrowing} facets=${search.facets} query=${query} />`}
     ${error && html`<${RetriedError} error=${error} onRetry=${search.reload} />`}
     <p class="faint small num found" role="status">${told(search)}</p>
-    ${phase === "ready" && !results.length && html`<${Nothing} q=${q} mode=${mode} category=${category} />`}
+    ${phase === "ready" && !results.length && html`<${Nothing} query=${query} />`}
     ${phase === "idle" && html`<${Beginning} />`}
     <h2 class="visually-hidden">Passages found</h2>
     <ol class="results" aria-label="Passages found" aria-busy=${waiting}>
@@ -92,18 +95,6 @@ function Modes({ mode }) {
   </fieldset>`;
 }
 
-/** The categories of what was found; the chosen one is always among them. */
-function Facets({ facets, chosen }) {
-  const counts = { ...(chosen && !Object.hasOwn(facets, chosen) ? { [chosen]: null } : {}), ...facets };
-  const names = Object.keys(counts);
-  if (!names.length) return null;
-  return html`<ul class="topics facets" aria-label="Categories">
-    ${names.map((name) => html`<li key=${name}><button class="topic" aria-pressed=${name === chosen}
-      onClick=${() => changeQuery({ category: name === chosen ? "" : name }, { replace: true })}>
-      ${name}${counts[name] != null && html` <span class="num topic-count">${integer(counts[name])}</span>`}</button></li>`)}
-  </ul>`;
-}
-
 function Result({ result }) {
   const { id, start, end, score, category, timestamp } = result;
   const place = placeOf(result);
@@ -121,11 +112,13 @@ function Result({ result }) {
   </li>`;
 }
 
-function Nothing({ q, mode, category }) {
+function Nothing({ query }) {
+  const { q, mode } = query;
+  const narrowed = isNarrowed(query) || Object.keys(chosenOf(query)).length > 0;
   return html`<${Empty} title=${`Nothing found for “${q}”`}>
-    ${category && html`<button class="button" onClick=${() => changeQuery({ category: "" }, { replace: true })}>Search all categories</button>`}
-    ${!category && mode === "keyword" && html`<button class="button" onClick=${() => changeQuery({ mode: "" }, { replace: true })}>Search by meaning too</button>`}
-    ${!category && mode !== "keyword" && html`<p>Other words may find it.</p>`}
+    ${narrowed && html`<button class="button" onClick=${() => changeQuery(everything(query), { replace: true })}>Search all documents</button>`}
+    ${!narrowed && mode === "keyword" && html`<button class="button" onClick=${() => changeQuery({ mode: "" }, { replace: true })}>Search by meaning too</button>`}
+    ${!narrowed && mode !== "keyword" && html`<p>Other words may find it.</p>`}
   </${Empty}>`;
 }
 
