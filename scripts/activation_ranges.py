@@ -27,6 +27,7 @@ from skerry.inference.int8_variant import int8_file, judge
 from skerry.inference.quantize import weights_digest
 from skerry.inference.ranges import Ranges, ShippedRanges, measured_ranges
 from skerry.media.images import decode
+from skerry.models.external import read_graph
 from skerry.models.manifest import ImageModel, Preprocess
 from skerry.models.store import ModelStore
 
@@ -52,7 +53,7 @@ def main() -> None:
     shipped = []
     for name in MODELS:
         model = store.pull(name)
-        graph = onnx.load(model.path(stored_variant(model, "fp32")))
+        graph = read_graph(model.path(stored_variant(model, "fp32")))
         ranges = rounded(
             measured_ranges(graph, tensors(photos, model), input_name=model.manifest.input)
         )

@@ -43,6 +43,9 @@ class ModelFacts:
     image_size: int
     download_bytes: int
     stored_bytes: int
+    """On disk, with what engines keep beside the model."""
+    shared_bytes: int
+    """Of these, what other models hold too: removing this one does not free it."""
     variants: tuple[Precision, ...]
     card: str
 
@@ -78,10 +81,12 @@ def all_defaults(options: Options, image: str) -> frozenset[str]:
     return frozenset((image, models.embedding, models.classifier, models.chat))
 
 
-def installed_facts(model: AnyModel, defaults: Collection[str]) -> ModelFacts:
-    """Of a model in the folder."""
-    from skerry.models.folder import stored_files
+def installed_facts(
+    model: AnyModel, defaults: Collection[str], *, beside: Collection[AnyModel]
+) -> ModelFacts:
+    """Of a model in the folder; `beside` are those that may share files with it."""
     from skerry.models.manifest import ImageManifest, labels_of, space_of
+    from skerry.models.sharing import shared_bytes, stored_bytes
 
     manifest = model.manifest
     return ModelFacts(
@@ -94,7 +99,8 @@ def installed_facts(model: AnyModel, defaults: Collection[str]) -> ModelFacts:
         embedding_size=space_of(manifest)[1],
         image_size=manifest.preprocess.size if isinstance(manifest, ImageManifest) else 0,
         download_bytes=0,
-        stored_bytes=sum(file.bytes for file in stored_files(model)),
+        stored_bytes=stored_bytes(model.folder),
+        shared_bytes=shared_bytes(model.folder, [other.folder for other in beside]),
         variants=tuple(
             Precision(v.precision, v.bytes, v.agreement, v.cosine, v.passed)
             for v in manifest.variants
@@ -118,6 +124,7 @@ def known_facts(entry: CatalogueEntry, defaults: Collection[str]) -> ModelFacts:
         image_size=entry.preprocess.size if isinstance(entry, ImageEntry) else 0,
         download_bytes=entry.download_bytes,
         stored_bytes=0,
+        shared_bytes=0,
         variants=(),
         card=entry.card,
     )

@@ -54,7 +54,8 @@ def list_models(options: Options) -> None:
     """List the models installed here, and those that can be pulled."""
     store, first = open_store(options)
     defaults = all_defaults(options, running_default(options, first))
-    installed = [installed_facts(model, defaults) for model in store.list()]
+    models = store.list()
+    installed = [installed_facts(model, defaults, beside=models) for model in models]
     names = {facts.name for facts in installed}
     known = [
         known_facts(entry, defaults) for entry in store.known.values() if entry.name not in names
@@ -67,7 +68,11 @@ def list_models(options: Options) -> None:
         "name": "left", "task": "left", "state": "left", "precisions": "left", "size": "right",
         "classes": "right", "features": "right", "licence": "left",
     }  # fmt: skip
-    table(columns, [_row(facts) for facts in listed], footer=f"Models folder: {store.folder}")
+    table(
+        columns,
+        [_row(facts) for facts in listed],
+        footer=f"Models folder: {store.folder}{_taken(store)}",
+    )
 
 
 def _row(facts: ModelFacts) -> tuple[object, ...]:
@@ -77,11 +82,25 @@ def _row(facts: ModelFacts) -> tuple[object, ...]:
         facts.task,
         f"{state}, default" if facts.default else state,
         " ".join(_precision(variant) for variant in facts.variants),
-        size(facts.stored_bytes) if facts.installed else f"{size(facts.download_bytes)} to fetch",
+        _stored(facts) if facts.installed else f"{size(facts.download_bytes)} to fetch",
         facts.labels or "",
         facts.embedding_size or "",
         facts.license,
     )
+
+
+def _stored(facts: ModelFacts) -> str:
+    """The size, and how much of it is another model's too."""
+    if not facts.shared_bytes:
+        return size(facts.stored_bytes)
+    return f"{size(facts.stored_bytes)}, {size(facts.shared_bytes)} shared"
+
+
+def _taken(store: ModelStore) -> str:
+    """What the folder takes on disk; what models share counts once."""
+    from skerry.models.sharing import stored_bytes
+
+    return f", {size(stored_bytes(store.folder))}" if store.folder.is_dir() else ""
 
 
 def _precision(variant: Precision) -> str:
@@ -103,7 +122,7 @@ def pull(options: Options, names: tuple[str, ...]) -> None:
     wanted = settings_of(options).models
     pulled = [_pull(store, name, wanted) for name in names or (default,)]
     defaults = all_defaults(options, default)
-    facts = [installed_facts(model, defaults) for model in pulled]
+    facts = [installed_facts(model, defaults, beside=store.list()) for model in pulled]
     if options.json:
         print_json({"folder": str(store.folder), "models": facts})
         return
@@ -136,12 +155,14 @@ def show(options: Options, name: str) -> None:
     if entry and not (store.folder / name).is_dir():
         facts = known_facts(entry, defaults)
     else:
-        facts = installed_facts(store.get(name), defaults)
+        facts = installed_facts(store.get(name), defaults, beside=store.list())
     if options.json:
         print_json(facts)
         return
     state = "installed" if facts.installed else f"'skerry models pull {name}' fetches it"
     say(f"{style(facts.name, bold=True)}  {facts.task}, {facts.license}, {state}")
+    if facts.installed:
+        say(f"  {_stored(facts)} on disk")
     for variant in facts.variants:
         compared = f"agreement {variant.agreement:.3f}, cosine {variant.cosine:.4f}"
         say(f"  {variant.precision:5} {size(variant.bytes):>9}  {compared}")

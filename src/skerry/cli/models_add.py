@@ -119,7 +119,7 @@ def add(
         model = _add_image(store, place, name or name_of(place.name), asked)
     else:
         model = _add_folder(store, place, name or _folder_name(place), asked, task=task)
-    facts = installed_facts(model, all_defaults(options, default))
+    facts = installed_facts(model, all_defaults(options, default), beside=store.list())
     if options.json:
         print_json(facts)
     else:

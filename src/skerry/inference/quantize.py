@@ -20,7 +20,7 @@ from skerry.inference.int8_variant import Judgement, int8_file, judge, store_int
 from skerry.inference.probe_photos import probe_tensors
 from skerry.inference.ranges import measured_ranges, shipped_ranges
 from skerry.media.images import decode
-from skerry.models.external import WEIGHTS_DIGEST
+from skerry.models.external import WEIGHTS_DIGEST, read_graph
 from skerry.models.manifest import ImageModel, Preprocess, Variant
 from skerry.models.store import ModelStore
 
@@ -161,7 +161,7 @@ class _Photos:
 
 
 def _fp32_graph(model: ImageModel) -> onnx.ModelProto:
-    return onnx.load(model.path(stored_variant(model, "fp32")))
+    return read_graph(model.path(stored_variant(model, "fp32")))
 
 
 def _folded(graph: onnx.ModelProto) -> onnx.ModelProto:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import msgspec
 
 from skerry.models.manifest import PoolingKind, Preprocess, Source, Task
 from skerry.models.presets import preset
+from skerry.models.shipped import shipped
+
+SENTIMENT_HEAD = "sentiment.safetensors"
 
 
 class Entry(
@@ -25,6 +29,11 @@ class Entry(
     def task(self) -> Task:
         """What the model does: the tag of its class."""
         return self.__struct_config__.tag  # type: ignore[return-value]
+
+    @property
+    def recipe(self) -> str:
+        """Digest of what this package adds to the weights."""
+        return ""
 
 
 class ImageEntry(Entry, frozen=True, kw_only=True, tag="image-classification"):
@@ -58,6 +67,11 @@ class SentimentEntry(Entry, frozen=True, kw_only=True, tag="text-classification"
     """The entry of that encoder: where it is installed nothing is fetched."""
     companions: tuple[Companion, ...]
     max_tokens: int
+
+    @property
+    def recipe(self) -> str:
+        """The digest of the head."""
+        return hashlib.sha256(shipped(SENTIMENT_HEAD)).hexdigest()
 
 
 class ChatEntry(Entry, frozen=True, kw_only=True, tag="text-generation"):

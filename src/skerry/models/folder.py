@@ -65,6 +65,11 @@ class ModelFolder:
         """Like `get`; WrongTask for a model that recognises no images."""
         return of_task(self.get(name), ImageManifest)
 
+    def is_current(self, model: AnyModel) -> bool:
+        """Whether a model of the catalogue is as this version of the package builds it."""
+        entry = self.known.get(model.manifest.name)
+        return entry is None or entry.recipe == model.manifest.recipe
+
     def verify(self, name: str) -> AnyModel:
         """Like `get`, reading every byte; ModelUnavailable names the file that has changed."""
         model = self.get(name)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 import msgspec
 
 from skerry.errors import ModelInvalid
+from skerry.models.shipped import shipped
 
 SHIPPED = ("imagenet-1k",)
 
 
 def shipped_labels(name: str) -> tuple[str, ...]:
     """One of the lists in this package's `data` folder (see its README for the sources)."""
-    text = resources.files("skerry.models").joinpath("data", f"{name}.txt").read_text("utf-8")
-    return tuple(text.splitlines())
+    return tuple(shipped(f"{name}.txt").decode().splitlines())
 
 
 def read_labels(source: str | Path) -> tuple[str, ...]:

@@ -89,6 +89,8 @@ class Manifest(
     source: Source
     license: str
     card: str = ""
+    recipe: str = ""
+    """Digest of what this package added to the weights; another than the catalogue's is old."""
     variants: tuple[Variant, ...] = ()
 
     @property

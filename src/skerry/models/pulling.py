@@ -79,7 +79,9 @@ def _build_sentiment(
     base = installed_base(folder.parent, name=entry.base, source=entry.source)
     if base is not None:
         progress(Progress("convert"))
-        return write_sentiment(base, origin, folder, max_tokens=entry.max_tokens)
+        return write_sentiment(
+            base, origin, folder, max_tokens=entry.max_tokens, recipe=entry.recipe
+        )
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetched-") as name:
         fetched = Path(name)
         fetch_folder(
@@ -87,4 +89,6 @@ def _build_sentiment(
         )
         progress(Progress("convert"))
         base = fetched_base(fetched, scratch=folder)
-        return write_sentiment(base, origin, folder, max_tokens=entry.max_tokens)
+        return write_sentiment(
+            base, origin, folder, max_tokens=entry.max_tokens, recipe=entry.recipe
+        )

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from safetensors.numpy import load
 
 from skerry.errors import ModelNotFound, ModelUnavailable
+from skerry.models.catalogue import SENTIMENT_HEAD
 from skerry.models.conversion import Origin
 from skerry.models.encoder_weights import read_encoder_weights
 from skerry.models.encoders import EncoderParts, write_encoder
+from skerry.models.external import read_graph
 from skerry.models.files import write_synced
 from skerry.models.folder import ModelFolder
 from skerry.models.graphs.base import EncoderShape
@@ -35,9 +35,9 @@ from skerry.models.manifest import (
     Source,
     of_task,
 )
+from skerry.models.shipped import shipped
 from skerry.models.tokenizer_files import TOKENIZER_FILE, TokenizerParts
 
-SHIPPED = "sentiment"
 TEMPERATURE = "temperature"
 MINILM = EncoderShape(
     family="bert",
@@ -65,8 +65,8 @@ class Base:
 
 def shipped_head() -> SentimentHead:
     """The head in this package's `data` folder; its card lies beside it."""
-    data = resources.files("skerry.models").joinpath("data", f"{SHIPPED}.safetensors").read_bytes()
-    tensors = {name: value.astype(np.float32) for name, value in load(data).items()}
+    held = load(shipped(SENTIMENT_HEAD))
+    tensors = {name: value.astype(np.float32) for name, value in held.items()}
     return SentimentHead(
         weight=tensors.pop(f"{HEAD}.weight"),
         bias=tensors.pop(f"{HEAD}.bias"),
@@ -77,7 +77,7 @@ def shipped_head() -> SentimentHead:
 
 def shipped_card() -> str:
     """The head's card, as Markdown: data, splits, measures, limits."""
-    return resources.files("skerry.models").joinpath("data", f"{SHIPPED}.md").read_text("utf-8")
+    return shipped("sentiment.md").decode()
 
 
 def installed_base(models: Path, *, name: str, source: Source) -> Base | None:
@@ -103,9 +103,12 @@ def fetched_base(folder: Path, *, scratch: Path) -> Base:
 
 
 def write_sentiment(
-    base: Base, origin: Origin, folder: Path, *, max_tokens: int
+    base: Base, origin: Origin, folder: Path, *, max_tokens: int, recipe: str
 ) -> ClassifierManifest:
-    """Write the classifier's graph, tokenizer and manifest into `folder`, synced; ModelInvalid."""
+    """Write the classifier's graph, tokenizer and manifest into `folder`, synced; ModelInvalid.
+
+    `recipe` is the catalogue entry's: what the graph was built of.
+    """
     head = shipped_head()
     parts = EncoderParts(
         task="text-classification",
@@ -121,7 +124,7 @@ def write_sentiment(
     )
     manifest = write_encoder(parts, origin, folder)
     assert isinstance(manifest, ClassifierManifest)
-    calibrated = msgspec.structs.replace(manifest, temperature=head.temperature)
+    calibrated = msgspec.structs.replace(manifest, temperature=head.temperature, recipe=recipe)
     write_synced(folder / MANIFEST_FILE, calibrated.encoded())
     return calibrated
 
@@ -129,7 +132,7 @@ def write_sentiment(
 def encoder_tensors(graph: Path) -> dict[str, NDArray[Any]]:
     """An encoder's tensors out of a graph built here, where the layers' matrices lie turned."""
     tensors = {}
-    for tensor in onnx.load(graph).graph.initializer:
+    for tensor in read_graph(graph).graph.initializer:
         if tensor.name.startswith(ENCODER_TENSORS):
             value = numpy_helper.to_array(tensor)
             turned = tensor.name.startswith("encoder.") and value.ndim == 2

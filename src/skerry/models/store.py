@@ -10,7 +10,14 @@ from pathlib import Path
 
 import msgspec
 
-from skerry.errors import Conflict, ModelInvalid, ModelNotFound, ModelUnavailable
+from skerry.errors import (
+    Conflict,
+    ModelInvalid,
+    ModelNotFound,
+    ModelUnavailable,
+    SourceUnreachable,
+    StorageFull,
+)
 from skerry.models.catalogue import CatalogueEntry
 from skerry.models.chat import fetch_in, take_in
 from skerry.models.conversion import (
@@ -30,6 +37,7 @@ from skerry.models.manifest import (
     ChatManifest,
     ChatModel,
     ImageModel,
+    InstalledModel,
     Precision,
     Preprocess,
     Source,
@@ -38,6 +46,7 @@ from skerry.models.manifest import (
 from skerry.models.progress import Progress, ProgressSink, ignore_progress
 from skerry.models.pulling import build_pulled
 from skerry.models.references import Remote
+from skerry.models.sharing import share_files
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +63,10 @@ class ModelStore(ModelFolder):
     def pull(self, name: str, *, progress: ProgressSink = ignore_progress) -> AnyModel:
         """Fetch a model of the catalogue, check and convert it; nothing is contacted if present.
 
-        Raises ModelNotFound, SourceUnreachable, ChecksumMismatch, ModelInvalid.
+        One that an earlier version of this package built is built anew. Raises ModelNotFound,
+        SourceUnreachable, ChecksumMismatch, ModelInvalid.
         """
-        if (present := self._present(name)) is not None:
+        if (present := self._present(name)) is not None and self.is_current(present):
             return present
         if name not in self.known:
             known = ", ".join(self.known)
@@ -66,7 +76,10 @@ class ModelStore(ModelFolder):
             )
         with self._alone(name, progress):
             # Another process may have finished the same pull while this one waited.
-            return self._present(name) or self._pull(self.known[name], progress)
+            present = self._present(name)
+            if present is None:
+                return self._pull(self.known[name], progress)
+            return present if self.is_current(present) else self._renewed(present, progress)
 
     def add(
         self,
@@ -187,6 +200,16 @@ class ModelStore(ModelFolder):
             log.warning("%s It is pulled again.", error.message)
             return None
 
+    def _renewed(self, old: AnyModel, progress: ProgressSink) -> AnyModel:
+        """The model as this version of the package builds it, or as it is when that fails."""
+        name = old.manifest.name
+        log.info("'%s' is of another version of Skerry: it is built anew", name)
+        try:
+            return self._pull(self.known[name], progress)
+        except (SourceUnreachable, StorageFull) as error:
+            log.warning("'%s' stays as another version built it: %s", name, error.message)
+            return old
+
     def _pull(self, entry: CatalogueEntry, progress: ProgressSink) -> AnyModel:
         downloads = self._downloads()
 
@@ -202,9 +225,9 @@ class ModelStore(ModelFolder):
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
             try:
-                build(scratch)
+                share_files(InstalledModel(build(scratch), scratch), self.list())
                 sync_folder(scratch)
-                if target.exists():  # damaged: a whole one was returned before this
+                if target.exists():  # damaged or old: a whole one was returned before this
                     shutil.rmtree(target)
                 scratch.rename(target)
                 sync_folder(self.folder)

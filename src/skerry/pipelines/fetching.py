@@ -37,29 +37,22 @@ class Fetcher:
         """Like `installed`, but only the sizes of its files are looked at."""
         return self._folder.get(name)
 
-    def present(self, name: str) -> bool:
-        """Whether the model is in the folder; its bytes are not read."""
-        try:
-            self.described(name)
-        except ModelNotFound:
-            return False
-        return True
+    def install(self, name: str) -> None:
+        """Pull the model when it is absent, or of another version; its bytes are not read.
 
-    def pulled(self, name: str) -> AnyModel:
-        """Like `installed`, fetched first when it is absent.
-
-        Raises ModelNotFound, SourceUnreachable, ChecksumMismatch, StorageFull too.
+        Raises ModelNotFound, ModelUnavailable, SourceUnreachable, ChecksumMismatch, StorageFull.
         """
         try:
-            return self.installed(name)
+            if self._folder.is_current(self.described(name)):
+                return
         except ModelNotFound:
             log.info("The model '%s' is not here yet: pulling it", name)
         # Converting needs packages that serving does not: loaded only now.
         from skerry.models.store import ModelStore
         from skerry.pipelines.install import pull_model
 
-        store = ModelStore(self._folder.folder)
-        return pull_model(store, name, settings=self._settings, progress=self._refuse_when_closing)
+        store = ModelStore(self._folder.folder, known=self._folder.known)
+        pull_model(store, name, settings=self._settings, progress=self._refuse_when_closing)
 
     def _refuse_when_closing(self, _: Progress) -> None:
         if self._closing.is_set():

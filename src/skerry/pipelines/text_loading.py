@@ -51,8 +51,8 @@ class LocalTextLoader:
 
     async def install(self, name: str) -> None:
         """Pull a model of the catalogue when it is absent; raises what pulling raises."""
-        if not self._is_remote(name) and not await asyncio.to_thread(self._fetcher.present, name):
-            await asyncio.to_thread(self._fetcher.pulled, name)
+        if not self._is_remote(name):
+            await asyncio.to_thread(self._fetcher.install, name)
 
     async def footprint_bytes(self, name: str, task: Task) -> int:
         """Memory it will take, estimated, once every byte of its files was checked.

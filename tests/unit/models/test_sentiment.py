@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnxruntime
 import pytest
@@ -20,9 +23,11 @@ from skerry.models.external import write_graph
 from skerry.models.graphs.base import EncoderShape
 from skerry.models.graphs.bert import build_embedding
 from skerry.models.graphs.sentiment import SENTIMENT_LABELS, SentimentHead, build_sentiment
-from skerry.models.manifest import ClassifierManifest, ClassifierModel, of_task
+from skerry.models.manifest import MANIFEST_FILE, ClassifierManifest, ClassifierModel, of_task
 from skerry.models.sentiment import encoder_tensors, shipped_card, shipped_head
 from skerry.models.store import ModelStore
+
+from .serving import pip_is_offline
 
 Array = NDArray[Any]
 ROOT = Path(__file__).parents[3]
@@ -244,6 +249,48 @@ def pulled(tmp_path_factory: pytest.TempPathFactory) -> ClassifierModel:
     except SkerryError as error:
         pytest.skip(f"{MODEL} cannot be pulled here: {error}")
     return of_task(model, ClassifierManifest)
+
+
+def test_it_shares_what_training_left_with_its_base(pulled: ClassifierModel) -> None:
+    store = ModelStore(pulled.folder.parent)
+    base = store.get(BASE)
+    held = {file.file for file in base.manifest.variants[0].weights}
+    if len(held) == 1:
+        pytest.skip(f"{BASE} was pulled when all its weights lay in one file.")
+    shared = held & {file.file for file in pulled.manifest.variants[0].weights}
+    # Embeddings and three of six layers.
+    assert len(shared) == 4
+    assert sum((pulled.folder / name).stat().st_size for name in shared) > 65_000_000
+
+
+def test_one_of_an_older_head_is_built_anew_without_a_network(
+    pulled: ClassifierModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pip_is_offline(monkeypatch)
+    caplog.set_level(logging.INFO)
+    old = msgspec.structs.replace(pulled.manifest, recipe="older", temperature=9.0)
+    (pulled.folder / MANIFEST_FILE).write_bytes(old.encoded())
+    store = ModelStore(pulled.folder.parent)
+    assert not store.is_current(store.get(MODEL))
+    assert store.pull(MODEL).manifest == pulled.manifest
+    assert f"'{MODEL}' is of another version of Skerry: it is built anew" in caplog.text
+    caplog.clear()
+    assert store.pull(MODEL).manifest == pulled.manifest
+    assert "built anew" not in caplog.text
+
+
+def test_one_of_an_older_head_stays_when_its_base_cannot_be_had(
+    pulled: ClassifierModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    pip_is_offline(monkeypatch)
+    shutil.copytree(pulled.folder, tmp_path / MODEL)
+    old = msgspec.structs.replace(pulled.manifest, recipe="older")
+    (tmp_path / MODEL / MANIFEST_FILE).write_bytes(old.encoded())
+    store = ModelStore(tmp_path)
+    assert store.pull(MODEL).manifest == old
+    assert "stays as another version built it" in caplog.text
+    assert store.verify(MODEL).manifest == old
 
 
 def classify(model: ClassifierModel, texts: Sequence[str]) -> list[str]:

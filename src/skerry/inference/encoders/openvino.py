@@ -95,7 +95,8 @@ class OpenVinoEncoder:
             }
         if self.info.precision == "int8":
             options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = WHOLE_ROW
-        if cache_folder is not None:
+        if cache_folder is not None and self.info.device != "cpu":
+            # Of a CPU it would hold the weights once more, to load in 0.2 s instead of 0.4 s.
             options["CACHE_DIR"] = str(cache_folder)
         return options
 
