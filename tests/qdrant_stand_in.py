@@ -164,7 +164,11 @@ def to_engine(operation: Any) -> qe.UpdateOperation:
         ]
         rows = list(zip(batch.ids, columns, batch.payloads, strict=True))
     points = [qe.Point(point_id(one), vector, payload) for one, vector, payload in rows]
-    return qe.UpdateOperation.upsert_points(points)
+    if given.update_mode is None:
+        return qe.UpdateOperation.upsert_points(points)
+    assert given.update_mode is models.UpdateMode.UPDATE_ONLY
+    mode = qe.UpdateMode.UpdateOnly
+    return qe.UpdateOperation.upsert_points(points, filter_of(given.update_filter), mode)
 
 
 def point_id(given: Any) -> Any:
@@ -210,6 +214,13 @@ class StandIn:
         while not self._answers():
             assert self._process.poll() is None and time.monotonic() < end, "it does not start"
             time.sleep(0.02)
+
+    def reset(self) -> None:
+        """Running, and empty."""
+        if self._process.poll() is not None:
+            self.start()
+        for name in self.collections():
+            self.call("DELETE", name)
 
     def kill(self) -> None:
         self._process.kill()

@@ -202,6 +202,8 @@ class Index:
         return max(0, self._feed.head() - max(0, self._serving.applied.value))
 
     def _late(self) -> IndexUnavailable:
+        if self._serving.outage is not None:
+            return self._serving.outage
         trouble = f" {self._follower.trouble}" if self._follower.trouble else ""
         return IndexUnavailable(
             f"The vector index is {self._lag()} changes behind.{trouble}", retry_after_s=1

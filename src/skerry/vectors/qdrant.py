@@ -85,7 +85,7 @@ class QdrantVectors:
             record = msgspec.structs.replace(self._opened(), applied_seq=changes.seq, points=None)
             with self._ending(on=BaseException):
                 await self._server.write(
-                    self._claim.collection, record,
+                    self._claim.collection, record, after=self._record,
                     upserts=changes.upserts, vectors=vectors, deletes=changes.deletes,
                 )  # fmt: skip
             self._record = record
@@ -119,7 +119,7 @@ class QdrantVectors:
             await self._verify()
             with self._ending():
                 points = await self._server.count(self._claim.collection)
-            await self._sign(msgspec.structs.replace(record, points=points))
+            await self._sign(record, applied_seq=record.applied_seq, points=points)
 
     async def optimised(self, folder: Path) -> None:
         """Nothing to gain: the server builds its graph by itself."""
@@ -169,7 +169,7 @@ class QdrantVectors:
             log.warning("The vector index starts empty", extra={"fields": fields})
             return False
         applied_seq = min(record.applied_seq, claim.applied_seq)
-        await self._sign(msgspec.structs.replace(record, applied_seq=applied_seq))
+        await self._sign(record, applied_seq=applied_seq, points=record.points)
         return True
 
     async def _trusted(self, spec: CollectionSpec) -> Record:
@@ -194,19 +194,20 @@ class QdrantVectors:
         await asyncio.to_thread(write_claim, self._folder, self._claim)
         await self._server.create(self._claim.collection, spec)
         record = Record(replace(spec, fields=dict(spec.fields)), self._claim.token, points=0)
-        await self._server.write(self._claim.collection, record)
+        await self._server.write(self._claim.collection, record, after=None)
         self._record = record
 
-    async def _sign(self, record: Record) -> None:
-        """Put `record` under a new token, told to the claim first."""
-        signed = msgspec.structs.replace(record, token=new_token())
+    async def _sign(self, after: Record, *, applied_seq: int, points: int | None) -> None:
+        """Replace the record `after` by one with a new token, told to the claim first."""
+        signed = msgspec.structs.replace(
+            after, token=new_token(), applied_seq=applied_seq, points=points
+        )
         claim = Claim(
-            self._claim.collection, signed.token,
-            previous=record.token, applied_seq=record.applied_seq,
-        )  # fmt: skip
+            self._claim.collection, signed.token, previous=after.token, applied_seq=applied_seq
+        )
         with self._ending(on=BaseException):
             await asyncio.to_thread(write_claim, self._folder, claim)
-            await self._server.write(claim.collection, signed)
+            await self._server.write(claim.collection, signed, after=after)
         self._claim, self._record = claim, signed
 
     async def _verify(self) -> None:

@@ -133,14 +133,16 @@ class QdrantServer:
         collection: str,
         record: Record,
         *,
+        after: Record | None,
         upserts: Sequence[Point] = (),
         vectors: Float32 | None = None,
         deletes: Sequence[int] = (),
     ) -> None:
         """Upsert, delete, then put the record, in this order and in one request.
 
-        `vectors` is float32 (n, size), those of `upserts`. On return searches see it, and it
-        stands in the server's write-ahead log.
+        The record is left alone where `after` does not stand any more: reading it shows that.
+        None puts the first one. `vectors` is float32 (n, size), those of `upserts`. On return
+        searches see the changes, and they stand in the server's write-ahead log.
         """
         operations: list[models.UpdateOperation] = []
         if upserts and vectors is not None:
@@ -148,7 +150,7 @@ class QdrantServer:
         if deletes:
             points = models.PointIdsList(points=[*deletes])
             operations.append(models.DeleteOperation(delete=points))
-        operations.append(_put_record(record))
+        operations.append(_put_record(record, after=after))
         await self._reach(self._client.batch_update_points(collection, operations, wait=True))
 
     async def search(
@@ -205,9 +207,13 @@ class QdrantServer:
             raise Overloaded(message, retry_after_s=error.retry_after_s) from error
         except UnexpectedResponse as error:
             raise self._refusal(error) from error
-        except ApiException as error:
+        except (ApiException, ValueError, AssertionError) as error:
             reason = getattr(error, "source", error)
-            raise self._unavailable(f"does not answer: {_first_line(reason)}") from error
+            # Something else listens there: a proxy's page is no JSON, or not Qdrant's. The client
+            # asserts that an answer has a result.
+            is_other = isinstance(reason, ValueError | AssertionError)
+            does = "is none" if is_other else "does not answer"
+            raise self._unavailable(f"{does}: {_first_line(reason)}") from error
 
     def _refusal(self, error: UnexpectedResponse) -> IndexUnavailable:
         status, words = error.status_code or 0, _words(error.content)
@@ -259,10 +265,25 @@ def _upsert(points: Sequence[Point], vectors: Float32) -> models.UpsertOperation
     return models.UpsertOperation(upsert=models.PointsBatch(batch=batch))
 
 
-def _put_record(record: Record) -> models.UpsertOperation:
+def _put_record(record: Record, *, after: Record | None) -> models.UpsertOperation:
     payload = {RECORD_FIELD: encode_record(record)}
-    point = models.PointStruct(id=RECORD_ID, vector={}, payload=payload)
-    return models.UpsertOperation(upsert=models.PointsList(points=[point]))
+    points = models.PointsList(
+        points=[models.PointStruct(id=RECORD_ID, vector={}, payload=payload)]
+    )
+    if after is not None:
+        points.update_mode = models.UpdateMode.UPDATE_ONLY
+        points.update_filter = models.Filter(
+            must=[
+                _record_has("token", after.token),
+                _record_has("applied_seq", after.applied_seq),
+            ]
+        )
+    return models.UpsertOperation(upsert=points)
+
+
+def _record_has(name: str, value: str | int) -> models.FieldCondition:
+    match = models.MatchValue(value=value)
+    return models.FieldCondition(key=f"{RECORD_FIELD}.{name}", match=match)
 
 
 def _words(content: bytes) -> str:
