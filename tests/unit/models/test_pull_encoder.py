@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from skerry.config import ModelSettings
 from skerry.errors import ChecksumMismatch, SourceUnreachable
 from skerry.models.catalogue import Companion, EncoderEntry
 from skerry.models.encoders import Wanted
-from skerry.models.manifest import EmbeddingManifest, Source, of_task
+from skerry.models.manifest import MANIFEST_FILE, EmbeddingManifest, Source, of_task
 from skerry.models.store import ModelStore
+from skerry.pipelines.fetching import Fetcher
 
 from .serving import WHEEL, make_wheel, pip_sees_only
 from .test_encoders import run
@@ -89,12 +91,31 @@ def test_a_changed_file_beside_the_weights_is_named(
     assert store.list() == []
 
 
-def test_an_encoder_can_lie_in_a_folder(tmp_path: Path) -> None:
+def entry_here(tmp_path: Path) -> EncoderEntry:
+    """An entry whose files lie in a folder."""
     entry, _ = entry_for(tmp_path, TinyEncoder())
     place = str(tmp_path / "folder" / "model.safetensors")
     source = msgspec.structs.replace(entry.source, kind="file", location=place, member="")
-    here = msgspec.structs.replace(entry, source=source)
-    assert store_of(tmp_path, here).pull("tiny-encoder").manifest.task == "text-embedding"
+    return msgspec.structs.replace(entry, source=source)
+
+
+def test_an_encoder_can_lie_in_a_folder(tmp_path: Path) -> None:
+    entry = entry_here(tmp_path)
+    assert store_of(tmp_path, entry).pull("tiny-encoder").manifest.task == "text-embedding"
+
+
+def test_a_node_pulls_what_is_absent_and_what_another_version_built(tmp_path: Path) -> None:
+    store = store_of(tmp_path, entry_here(tmp_path))
+    fetcher = Fetcher(store, ModelSettings())
+    fetcher.install("tiny-encoder")
+    current = store.get("tiny-encoder").manifest
+    old = msgspec.structs.replace(current, recipe="older")
+    (store.folder / "tiny-encoder" / MANIFEST_FILE).write_bytes(old.encoded())
+    fetcher.install("tiny-encoder")
+    assert fetcher.installed("tiny-encoder").manifest == current
+    # Nothing is asked of the source for one that is there.
+    (tmp_path / "folder" / "model.safetensors").unlink()
+    fetcher.install("tiny-encoder")
 
 
 def test_a_wheel_without_the_tokenizer_is_told(
