@@ -16,9 +16,13 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -26,11 +30,14 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from _questions import Question, load  # noqa: E402
 from card import card  # noqa: E402
 from fitting import (  # noqa: E402
+    ANOTHER_MODEL,
     Observation,
-    cross_validated,
+    Outcome,
     fitted,
     gold_of,
+    left_out,
     measured,
+    outcome,
 )
 from libraries import (  # noqa: E402
     KeptVectors,
@@ -41,16 +48,20 @@ from libraries import (  # noqa: E402
     until,
 )
 
-from skerry.pipelines.judgement import Decision, Judgement, Logistic  # noqa: E402
+from skerry.models.catalogue import DEFAULT_EMBEDDING_MODEL  # noqa: E402
+from skerry.pipelines.embed import PASSAGE, QUERY  # noqa: E402
+from skerry.pipelines.findings import Finder  # noqa: E402
+from skerry.pipelines.reading import Skimmed, beginning  # noqa: E402
 from skerry.pipelines.stages import Stages  # noqa: E402
 from skerry.sql.document_rows import Addition, NewDocument  # noqa: E402
 
 SIZES = (1, 3, 10, 30)
 """Documents of the small collections that the questions are also asked of: in a small one more of
 a question's words are missing, and less stands out."""
+CURVE = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+"""Thresholds whose trade-off the card shows."""
 SEED = 1
 OUTPUT = ROOT / "src" / "skerry" / "pipelines" / "data"
-NO_JUDGEMENT = Judgement("", Logistic(0.0, {}), *[Decision(0.0, Logistic(0.0, {}))] * 2)
 
 
 def main() -> None:
@@ -79,23 +90,35 @@ async def observe(
 def publish(observed: Sequence[Observation], *, documents: int) -> None:
     """Fit on the development half, measure on both, write the data and its card."""
     development = [one for one in observed if one.question.split == "development"]
-    judgement = fitted(development)
+    judgement = fitted(development, whole=documents)
     rows = {
-        f"development, {size} file{'s' * (size > 1)}": measured(
-            of_size(development, size), judgement
-        )
+        f"development, {size} file{'s' * (size > 1)}": [
+            outcome(one, judgement) for one in of_size(development, size)
+        ]
         for size in SIZES
     }
-    rows["development, the whole book"] = measured(of_size(development, documents), judgement)
-    rows["the same, cross-validated"] = cross_validated(development, whole=documents)
+    whole = of_size(development, documents)
+    rows["development, the whole book"] = [outcome(one, judgement) for one in whole]
+    held_out = left_out(development, whole=documents)
+    threshold = judgement.by_meaning.threshold
+    held_out = [replace(one, threshold=threshold) for one in held_out]
+    rows["the same, cross-validated"] = held_out
     test = [one for one in observed if one.question.split == "test"]
-    rows["**test, the whole book**"] = measured(test, judgement)
-    rows["test, another embedding model"] = measured(test, judgement, embedding="another")
-    kinds = declined_by_kind(test, judgement)
+    rows["**test, the whole book**"] = tested = [outcome(one, judgement) for one in test]
+    rows["test, another embedding model"] = [
+        outcome(one, judgement, embedding=ANOTHER_MODEL) for one in test
+    ]
     OUTPUT.mkdir(exist_ok=True)
     data = msgspec.json.format(msgspec.json.encode(judgement)) + b"\n"
     (OUTPUT / "answers.json").write_bytes(data)
-    text = card(judgement, rows, kinds, documents=documents, sizes=SIZES)
+    text = card(
+        judgement,
+        {name: measured(outcomes) for name, outcomes in rows.items()},
+        curve={at: measured([replace(one, threshold=at) for one in held_out]) for at in CURVE},
+        kinds=declined_by_kind(tested),
+        documents=documents,
+        sizes=SIZES,
+    )
     (OUTPUT / "answers.md").write_text(text, "utf-8")
     print(text)
 
@@ -119,13 +142,28 @@ async def observations(
             place = folder / f"{size}-{number}"
             place.mkdir()
             held = [documents[name] for name in group]
-            async with finder_over(held, vectors, folder=place, judgement=NO_JUDGEMENT) as finder:
+            async with finder_over(held, vectors, folder=place) as finder:
                 for question in some:
-                    found = await finder.look(question.question, deadline=until(), stages=Stages())
+                    found = await finder.skim(question.question, deadline=until(), stages=Stages())
                     assert found is not None
-                    gold = gold_of(question, found.reading)
-                    yield Observation(question, size, found.reading, gold)
+                    cosines = await cosines_to(question.question, found, finder)
+                    gold = gold_of(question, found)
+                    yield Observation(question, size, found, cosines, gold)
         print(f"asked of collections of {size}", file=sys.stderr, flush=True)
+
+
+async def cosines_to(question: str, skimmed: Skimmed, finder: Finder) -> NDArray[np.float32]:
+    """Those of all sentences: which of them a node would read is still to be learnt."""
+    options: dict[str, Any] = {
+        "model": DEFAULT_EMBEDDING_MODEL,
+        "deadline": until(),
+        "stages": Stages(),
+    }
+    texts = [beginning(sentence) for sentence in skimmed.sentences]
+    vectors = await finder.embedded(texts, use=PASSAGE, **options)
+    asked = await finder.embedded([question], use=QUERY, **options)
+    cosines: NDArray[np.float32] = vectors @ asked[0]
+    return cosines
 
 
 def shared_out(
@@ -146,18 +184,15 @@ def of_size(observed: Sequence[Observation], size: int) -> list[Observation]:
     return [one for one in observed if one.documents == size]
 
 
-def declined_by_kind(
-    observed: Sequence[Observation], judgement: Judgement
-) -> dict[str, tuple[int, int]]:
+def declined_by_kind(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
     """Of the unanswerable questions of each kind, how many are declined, and how many there are."""
     counts: dict[str, tuple[int, int]] = {}
-    for one in observed:
-        if not one.question.answerable:
-            kind = one.question.id.rsplit("-", 1)[0]
-            decision = judgement.by_meaning
-            declined = decision.chance(one.reading.overall) < decision.threshold
+    for one in outcomes:
+        question = one.observation.question
+        if not question.answerable:
+            kind = question.id.rsplit("-", 1)[0]
             before, total = counts.get(kind, (0, 0))
-            counts[kind] = (before + declined, total + 1)
+            counts[kind] = (before + (not one.answered), total + 1)
     return counts
 
 

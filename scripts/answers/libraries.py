@@ -20,7 +20,7 @@ from skerry.pipelines.chunking import Source, embedded_chunks
 from skerry.pipelines.document_search import DocumentSearch
 from skerry.pipelines.embed import Embedder, Embeddings
 from skerry.pipelines.findings import Finder
-from skerry.pipelines.judgement import Judgement
+from skerry.pipelines.judgement import shipped_judgement
 from skerry.pipelines.stages import Stages
 from skerry.pipelines.texts import OFF
 from skerry.sql.document_rows import Addition, NewDocument
@@ -64,6 +64,10 @@ class KeptVectors:
             done = await self._embedder.embed(some, deadline=until(), stages=stages, **options)
             self._known |= dict(zip(map(_key, some), done.vectors, strict=True))
         return Embeddings(np.stack([self._known[_key(text)] for text in texts]), [])
+
+    def known(self, use: str) -> str:
+        """As `Embedder.known`."""
+        return self._embedder.known(use)
 
     def keep(self) -> None:
         """Write the file."""
@@ -119,7 +123,7 @@ async def additions(documents: Sequence[NewDocument], vectors: KeptVectors) -> d
 
 @asynccontextmanager
 async def finder_over(
-    documents: Sequence[Addition], vectors: KeptVectors, *, folder: Path, judgement: Judgement
+    documents: Sequence[Addition], vectors: KeptVectors, *, folder: Path
 ) -> AsyncIterator[Finder]:
     """The node's flow up to the judgement, over these documents alone."""
     db = SqliteDatabase(folder / "library.db")
@@ -129,7 +133,7 @@ async def finder_over(
         index: Any = AllVectors(db)
         texts: Any = vectors
         search = DocumentSearch(table, keywords, texts, index)
-        yield Finder(search, keywords, texts, index, judgement=judgement)
+        yield Finder(search, keywords, texts, index, judgement=shipped_judgement())
     finally:
         await db.close()
 

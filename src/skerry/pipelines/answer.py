@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from skerry.pipelines.cited import CitedWriter
-from skerry.pipelines.extract import choose
 from skerry.pipelines.findings import Finder, Findings
+from skerry.pipelines.quotes import choose
 from skerry.pipelines.replies import Event, Mode, Opened, Piece, Question, Reply, Source
 from skerry.pipelines.stages import Stages
 
@@ -60,7 +60,7 @@ class Answerer:
 def _quoted(question: Question, findings: Findings) -> list[Event]:
     sources: list[Source] = []
     text = ""
-    for quote in choose(findings.reading.sentences, findings.chances, limit=question.limit):
+    for quote in choose(findings.reading, limit=question.limit):
         start = len(text) + len(BETWEEN_QUOTES) if text else 0
         text = f"{text}{BETWEEN_QUOTES}{quote.text}" if text else quote.text
         place = (start, len(text))

@@ -11,14 +11,14 @@ import numpy as np
 
 from skerry.config import Settings
 from skerry.errors import BadRequest, ModelNotFound, ModelUnavailable
-from skerry.generation.base import Finished, GenerationRequest, Sampling
+from skerry.generation.base import Finished, GenerationRequest, Message, Sampling
 from skerry.inference.base import Float32
 from skerry.media.sentences import sentences
 from skerry.media.words import words
 from skerry.models.folder import ModelFolder
 from skerry.models.manifest import ChatManifest
 from skerry.pipelines.embed import PASSAGE
-from skerry.pipelines.extract import Sentence
+from skerry.pipelines.extract import Sentence, sentences_of
 from skerry.pipelines.findings import Finder, Findings
 from skerry.pipelines.replies import Event, Generated, Opened, Piece, Place, Reply, Source
 from skerry.pipelines.stages import Stages
@@ -63,11 +63,12 @@ class CitedWriter:
             Source(hit.chunk, hit.chunk.start, hit.chunk.end, hit.score)
             for hit in findings.evidence.hits[:limit]
         ]
-        request = request_for(question, [source.chunk for source in sources])
+        prompt = prompt_for(question, [source.chunk for source in sources])
         pieces: list[str] = []
         end: Finished | None = None
         async with self._texts.generator() as slots:
             yield Opened("generate", sources)
+            request = request_for(prompt, chat=slots.info.chat)
             events = timed_events(slots, request, wait_s=self._wait_s, write_s=self._write_s)
             with stages.measure("generate"):
                 async with aclosing(events):
@@ -79,7 +80,7 @@ class CitedWriter:
                         yield Piece(event.text)
             if end is None:
                 raise ModelUnavailable("The language model ended without saying how.")
-        generated = Generated(str(request.prompt), slots.info.model, end.reason)
+        generated = Generated(prompt, slots.info.model, end.reason)
         yield await self._checked("".join(pieces), sources, findings, generated, stages=stages)
 
     async def _checked(
@@ -87,8 +88,10 @@ class CitedWriter:
         *, stages: Stages,
     ) -> Reply:  # fmt: skip
         if not text.strip():
-            reason = "The language model wrote nothing."
-            return Reply("generate", None, [], reason=reason, findings=findings)
+            reason = f"The language model '{generated.model}' ended before its first word."
+            return Reply(
+                "generate", None, [], reason=reason, findings=findings, generated=generated
+            )
         support = await self._support(text, sources, findings, stages=stages)
         supporting = zip(sources, support.by_passage, strict=True)
         return Reply(
@@ -107,7 +110,9 @@ class CitedWriter:
             return Support([[] for _ in sources], [])
         # The request's own deadline may have passed while the model wrote.
         deadline = asyncio.get_running_loop().time() + self._wait_s
-        texts = [text[start:end] for start, end in places]
+        # Not all of them were read to find the answer.
+        own = sentences_of(findings.evidence.hits[: len(sources)])
+        texts = [text[start:end] for start, end in places] + [sentence.text for sentence in own]
         vectors = await self._finder.embedded(
             texts, model=findings.embedding, use=PASSAGE, deadline=deadline, stages=stages
         )
@@ -116,8 +121,8 @@ class CitedWriter:
             return check(
                 text,
                 [source.chunk for source in sources],
-                similar=vectors @ findings.vectors.T,
-                sentences_read=findings.reading.sentences,
+                similar=vectors[: len(places)] @ vectors[len(places) :].T,
+                sentences_read=own,
                 weights=weights,
             )
 
@@ -136,11 +141,17 @@ async def can_phrase(folder: ModelFolder, settings: Settings) -> bool:
     return isinstance(model.manifest, ChatManifest) and model.manifest.answers_questions
 
 
-def request_for(question: str, passages: Sequence[FoundChunk]) -> GenerationRequest:
-    """The prompt as the guide has it; always the likeliest token."""
+def prompt_for(question: str, passages: Sequence[FoundChunk]) -> str:
+    """The prompt as the guide has it."""
     context = "\n\n".join(passage.text for passage in passages)
+    return f"Context:\n{context}\n\nQuestion: {question}\n\nAnswer:"
+
+
+def request_for(prompt: str, *, chat: bool) -> GenerationRequest:
+    """A model made for conversations is told the prompt: most end a text that they are to go on
+    with at once. Always the likeliest token."""
     return GenerationRequest(
-        prompt=f"Context:\n{context}\n\nQuestion: {question}\n\nAnswer:",
+        prompt=(Message(role="user", content=prompt),) if chat else prompt,
         sampling=Sampling(max_tokens=MAX_TOKENS, temperature=0.0, stop=STOPS),
     )
 

@@ -15,30 +15,29 @@ from skerry.media.words import query_terms
 from skerry.pipelines.document_index import DocumentIndex
 from skerry.pipelines.document_search import DocumentSearch, Evidence, SearchOrder
 from skerry.pipelines.embed import PASSAGE, QUERY
-from skerry.pipelines.extract import Reading, read, sentences_of
-from skerry.pipelines.judgement import Features, Judgement
+from skerry.pipelines.judgement import Judgement
+from skerry.pipelines.reading import Reading, Skimmed, beginning, read, skim, worth_reading
 from skerry.pipelines.stages import Stages
 from skerry.pipelines.texts import TextModels
 from skerry.sql.keywords import KeywordIndex
 
+CHUNKS = 20
+"""Chunks whose sentences are looked at: more of them hold few more answers."""
 READ = 10
-"""Chunks whose sentences are looked at: more of them bring few answers, and cost time."""
+"""Most passages that a language model is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
     """What was found for a question, before anything is answered.
 
-    `vectors`, (sentences, d), are of the model `embedding` and have length 1. `chances`,
-    (sentences,), are 0…1 that each holds the answer, and `chance` is that the documents answer at
-    all: below `threshold` they are taken not to.
+    `chance` is that the documents answer it, by cosines of the model `embedding` where its weights
+    are known: below `threshold` they are taken not to.
     """
 
     evidence: Evidence
     reading: Reading
     embedding: str
-    vectors: Float32
-    chances: Features
     chance: float
     threshold: float
 
@@ -65,7 +64,27 @@ class Finder:
         self, question: str, *, filter: Filter | None = None, deadline: float, stages: Stages
     ) -> Findings | None:
         """None when no document is stored, or passes the filter; raises as `DocumentSearch`."""
-        order = SearchOrder(question, limit=READ, filter=filter)
+        skimmed = await self.skim(question, filter=filter, deadline=deadline, stages=stages)
+        if skimmed is None:
+            return None
+        at = worth_reading(skimmed, self._judgement.worth.chance(skimmed.by_sentence))
+        texts = [beginning(skimmed.sentences[one]) for one in at]
+        model = self._index.model  # The node may go over to another one meanwhile.
+        embedded = partial(self.embedded, model=model, deadline=deadline, stages=stages)
+        vectors, asked = await asyncio.gather(
+            embedded(texts, use=PASSAGE), embedded([question], use=QUERY)
+        )
+        with stages.measure("rank"):
+            reading = read(skimmed, at, vectors @ asked[0], weights=self._judgement.sentence)
+        decision = self._judgement.decision(model)
+        chance = decision.chance(reading.overall)
+        return Findings(skimmed.evidence, reading, model, chance, decision.threshold)
+
+    async def skim(
+        self, question: str, *, filter: Filter | None = None, deadline: float, stages: Stages
+    ) -> Skimmed | None:
+        """The sentences of the best chunks, before any of them is read; as `look`."""
+        order = SearchOrder(question, limit=CHUNKS, filter=filter)
         evidence, counts = await asyncio.gather(
             self._search.evidence(order, deadline=deadline, stages=stages),
             self._keywords.counts(query_terms(question)),
@@ -73,25 +92,7 @@ class Finder:
         if not evidence.hits:
             return None
         with stages.measure("rank"):
-            sentences = await asyncio.to_thread(sentences_of, evidence.hits)
-        model = self._index.model  # The node may go over to another one meanwhile.
-        embedded = partial(self.embedded, model=model, deadline=deadline, stages=stages)
-        vectors = await embedded([sentence.text for sentence in sentences], use=PASSAGE)
-        asked = await embedded([question], use=QUERY)
-        with stages.measure("rank"):
-            reading = await asyncio.to_thread(
-                read, sentences, vectors @ asked[0], counts=counts, evidence=evidence
-            )
-        decision = self._judgement.decision(model)
-        return Findings(
-            evidence=evidence,
-            reading=reading,
-            embedding=model,
-            vectors=vectors,
-            chances=self._judgement.sentence.chance(reading.by_sentence),
-            chance=decision.chance(reading.overall),
-            threshold=decision.threshold,
-        )
+            return await asyncio.to_thread(skim, evidence, counts)
 
     async def embedded(
         self, texts: Sequence[str], *, model: str, use: str, deadline: float, stages: Stages

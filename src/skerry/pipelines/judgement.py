@@ -32,11 +32,16 @@ class Logistic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
         Features it has no weight for do not count.
         """
-        total: Features = np.asarray(self.bias, np.float64)
+        chance: Features = 1 / (1 + np.exp(-self.log_odds(features)))
+        return chance
+
+    def log_odds(self, features: Mapping[str, Features]) -> Features:
+        """Logarithm of the odds for each element; 0 is a chance of one half."""
+        # Features have one shape, which a bias alone has to be given.
+        total: Features = np.full_like(next(iter(features.values())), self.bias)
         for name, one in self.weights.items():
             total = total + one.weight * (features[name] - one.mean) / one.deviation
-        chance: Features = 1 / (1 + np.exp(-total))
-        return chance
+        return total
 
 
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,11 +58,13 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Judgement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How sentences are chosen, and when none is.
 
+    `worth` says which sentences to read, and `sentence` which of these hold the answer.
     `by_meaning` holds for the cosines of `embedding` alone; with another embedding model
     `by_words` decides.
     """
 
     embedding: str
+    worth: Logistic
     sentence: Logistic
     by_meaning: Decision
     by_words: Decision

@@ -13,12 +13,13 @@ import pytest
 
 from skerry.errors import DeadlineExceeded
 from skerry.filters import Condition, Filter
-from skerry.generation.base import Delta, Event, Finished, GenerationRequest
+from skerry.generation.base import Delta, Event, Finished, GenerationRequest, Message
 from skerry.pipelines.answer import Answerer
 from skerry.pipelines.cited import CitedWriter
 from skerry.pipelines.document_search import Evidence, Hit
-from skerry.pipelines.extract import Reading, sentences_of
+from skerry.pipelines.extract import sentences_of
 from skerry.pipelines.findings import Findings
+from skerry.pipelines.reading import Reading
 from skerry.pipelines.replies import Opened, Piece, Question, Reply
 from skerry.pipelines.stages import Stages
 from skerry.sql.document_rows import FoundChunk
@@ -31,15 +32,13 @@ WEIGHTS = dict.fromkeys(("filter", "last", "6", "month", "made", "chees"), 1.0)
 def findings(chance: float = 0.9, chances: Sequence[float] = (0.8, 0.1, 0.3)) -> Findings:
     chunk = FoundChunk(7, 0, 10, 10 + len(TEXT), None, "", TEXT, "manual", None, None, None, {})
     hits = [Hit(chunk, 1.0, [])]
-    reading = Reading(sentences_of(hits), {}, {})
-    vectors = np.eye(3, dtype=np.float32)
-    return Findings(
-        Evidence(hits, [], []), reading, "tiny", vectors, np.array(chances), chance, 0.5
-    )
+    sentences = sentences_of(hits)
+    reading = Reading(sentences, sentences, {}, np.array(chances), {})
+    return Findings(Evidence(hits, [], []), reading, "tiny", chance, 0.5)
 
 
 class PlayedFinder:
-    """Finds what it is told to; a statement is like the first sentence if they share a word."""
+    """Finds what it is told to; texts on the filter are alike, and others like nothing."""
 
     def __init__(self, found: Findings | None) -> None:
         self.found = found
@@ -55,13 +54,16 @@ class PlayedFinder:
 
 
 class PlayedModels:
-    """One language model that says SPOKEN, as slowly as it is told to."""
+    """One language model that says what it is told to, as slowly as it is told to."""
 
-    def __init__(self, *, pause_s: float = 0.0) -> None:
+    def __init__(
+        self, *, pause_s: float = 0.0, chat: bool = False, says: Sequence[str] = SPOKEN
+    ) -> None:
         self.asked: list[GenerationRequest] = []
         self.active = 0
         self._pause_s = pause_s
-        self.info = SimpleNamespace(model="talker")
+        self._says = says
+        self.info = SimpleNamespace(model="talker", chat=chat)
 
     @asynccontextmanager
     async def generator(self, name: str | None = None) -> AsyncIterator[PlayedModels]:
@@ -73,7 +75,7 @@ class PlayedModels:
         self.asked.append(request)
         self.active += 1
         try:
-            for text in SPOKEN:
+            for text in self._says:
                 await asyncio.sleep(self._pause_s)
                 yield Delta(text=text)
             yield Finished(reason="length", prompt_tokens=9, completion_tokens=9)
@@ -126,7 +128,7 @@ async def test_below_the_threshold_the_question_is_declined_and_no_model_asked(m
     models = PlayedModels()
     flow = answerer(findings(chance=0.31), models, able=True)
     (reply,) = await ask(flow, Question("Who won?", mode=mode))
-    assert (reply.text, reply.sources) == (None, [])
+    assert (reply.text, reply.sources, reply.generated) == (None, [], None)
     assert "0.31" in reply.reason
     assert "0.50" in reply.reason
     assert models.asked == []
@@ -159,6 +161,24 @@ async def test_a_generated_answer_comes_in_pieces_and_is_held_against_its_source
         "It is made of cheese."
     ]
     assert (reply.generated.model, reply.generated.finish_reason) == ("talker", "length")
+
+
+async def test_a_model_that_writes_nothing_is_named_in_the_reason() -> None:
+    flow = answerer(findings(), PlayedModels(says=[" \n"]))
+    *_, reply = await ask(flow, Question("How long?", mode="generate"))
+    assert (reply.text, reply.sources) == (None, [])
+    assert "'talker' ended before its first word" in reply.reason
+    assert (reply.generated.model, reply.generated.finish_reason) == ("talker", "length")
+
+
+async def test_a_model_for_conversations_is_told_the_prompt_as_a_message() -> None:
+    models = PlayedModels(chat=True)
+    *_, reply = await ask(answerer(findings(), models), Question("How long?", mode="generate"))
+    (request,) = models.asked
+    (message,) = request.prompt
+    assert isinstance(message, Message)
+    assert (message.role, message.content) == ("user", reply.generated.prompt)
+    assert message.content == f"Context:\n{TEXT}\n\nQuestion: How long?\n\nAnswer:"
 
 
 async def test_who_stops_listening_ends_the_generation() -> None:

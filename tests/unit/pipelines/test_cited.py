@@ -16,6 +16,7 @@ from skerry.pipelines.cited import (
     can_phrase,
     check,
     is_worded,
+    prompt_for,
     request_for,
     statements,
 )
@@ -32,8 +33,10 @@ def passage(text: str, *, id: int = 1) -> FoundChunk:
 
 
 def test_the_prompt_is_the_guides_to_the_letter() -> None:
-    request = request_for("How long?", [passage("First."), passage(COMMAND, id=2)])
-    assert request.prompt == (f"Context:\nFirst.\n\n{COMMAND}\n\nQuestion: How long?\n\nAnswer:")
+    prompt = prompt_for("How long?", [passage("First."), passage(COMMAND, id=2)])
+    assert prompt == (f"Context:\nFirst.\n\n{COMMAND}\n\nQuestion: How long?\n\nAnswer:")
+    request = request_for(prompt, chat=False)
+    assert request.prompt == prompt
     assert (request.sampling.max_tokens, request.sampling.temperature) == (100, 0.0)
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from skerry.models.catalogue import DEFAULT_EMBEDDING_MODEL
 from skerry.pipelines.document_search import Evidence, Hit
-from skerry.pipelines.extract import read, sentences_of
 from skerry.pipelines.judgement import Decision, Logistic, Weight, shipped_judgement
+from skerry.pipelines.reading import read, skim
 from skerry.sql.document_rows import FoundChunk
 from skerry.sql.keywords import TermCounts
 
@@ -17,6 +17,7 @@ def test_a_chance_is_the_logistic_of_the_weighed_features_and_others_do_not_coun
     judge = Logistic(bias=0.5, weights={"a": Weight(1.0, 2.0, 3.0), "b": Weight(0.0, 1.0, -1.0)})
     features = {"a": np.array([1.0, 5.0]), "b": np.array([0.5, 0.0]), "c": np.array([9.0, 9.0])}
     np.testing.assert_allclose(judge.chance(features), [0.5, 1 / (1 + np.exp(-6.5))])
+    np.testing.assert_allclose(judge.log_odds(features), [0.0, 6.5])
     decision = Decision(0.5, judge)
     assert decision.chance({"a": 1.0, "b": 0.5}) == pytest.approx(0.5)
 
@@ -34,14 +35,14 @@ def test_what_was_shipped_weighs_what_is_measured() -> None:
     text = "One sentence. And another."
     chunk = FoundChunk(1, 0, 0, len(text), None, "", text, "a", None, None, None, {})
     hits = [Hit(chunk, 1.0, [])]
-    reading = read(
-        sentences_of(hits), np.array([0.2, 0.3], np.float32),
-        counts=TermCounts({"one": 1, "none": 0}, 1), evidence=Evidence(hits, [(1, 0.4)], []),
-    )  # fmt: skip
     judgement = shipped_judgement()
-    chances = judgement.sentence.chance(reading.by_sentence)
-    assert chances.shape == (2,)
-    assert ((chances > 0) & (chances < 1)).all()
+    skimmed = skim(Evidence(hits, [(1, 0.4)], []), TermCounts({"one": 1, "none": 0}, 1))
+    worth = judgement.worth.chance(skimmed.by_sentence)
+    cosines = np.array([0.2, 0.3], np.float32)
+    reading = read(skimmed, range(2), cosines, weights=judgement.sentence)
+    for chances in (worth, reading.chances):
+        assert chances.shape == (2,)
+        assert ((chances > 0) & (chances < 1)).all()
     for decision in (judgement.by_meaning, judgement.by_words):
         assert 0 < decision.chance(reading.overall) < 1
         assert 0 < decision.threshold < 1

@@ -235,7 +235,7 @@ def _chunks(findings: Findings) -> list[ReadChunk]:
 
 def _sentences(findings: Findings) -> list[JudgedSentence]:
     """The likeliest ones, best first."""
-    judged = zip(findings.chances, findings.reading.sentences, strict=True)
+    judged = zip(findings.reading.chances, findings.reading.sentences, strict=True)
     best = sorted(judged, key=lambda pair: -pair[0])[:EXPLAINED_SENTENCES]
     return [
         JudgedSentence(
