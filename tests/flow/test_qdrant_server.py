@@ -56,6 +56,17 @@ def start(
         node.kill()
 
 
+@pytest.mark.parametrize("url", ["", "qdrant:6333"])
+def test_node_does_not_start_with_an_address_that_is_none(
+    fast_node: Callable[..., RunningNode], url: str
+) -> None:
+    environ = {"SKERRY_VECTORS_TYPE": "qdrant", "SKERRY_VECTORS_URL": url}
+    with pytest.raises(AssertionError, match=r"ended with 2") as failed:
+        fast_node(environ=environ)
+    assert 'url = "http://qdrant:6333"' in str(failed.value)
+    assert "Traceback" not in str(failed.value)
+
+
 def add(client: httpx.Client, *names: str) -> None:
     body = [{"id": name, "text": TEXTS[name]} for name in names]
     answer = client.post("/api/documents", json=body)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from skerry.backends import open_backend
 from skerry.config import Settings
@@ -19,7 +20,7 @@ from skerry.node.stores import Stores
 from skerry.pipelines.budget import MemoryBudget
 from skerry.pipelines.fetching import Fetcher
 from skerry.sql.spaces import Space
-from skerry.vectors.base import CollectionSpec, FieldType
+from skerry.vectors.base import CollectionSpec, FieldType, VectorIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,21 @@ class Ground:
         return Index(
             CollectionSpec(name, space.name, space.size, fields=fields),
             feed=feed,
-            factory=lambda folder: open_backend("vectors", self.settings.vectors, folder=folder),
-            folder=self.settings.data_folder / "index" / space.name.replace(":", "-"),
+            factory=lambda folder: make_vectors(self.settings, folder),
+            folder=index_folder(self.settings) / space.name.replace(":", "-"),
             metrics=self.metrics,
         )
+
+
+def index_folder(settings: Settings) -> Path:
+    """Where the indexes of all spaces lie, or what is known here of those on a server."""
+    return settings.data_folder / "index"
+
+
+def make_vectors(settings: Settings, folder: Path) -> VectorIndex:
+    """The vector backend of the settings, not yet opened; ConfigError for a wrong table."""
+    backend: VectorIndex = open_backend("vectors", settings.vectors, folder=folder)
+    return backend
 
 
 def lay_ground(
@@ -56,7 +68,11 @@ def lay_ground(
     models: ModelFolder,
     stack: AsyncExitStack,
 ) -> Ground:
-    """Make the threads, the fetcher of models and their memory budget."""
+    """Make the threads, the fetcher of models and their memory budget.
+
+    Raises ConfigError for settings of vectors that no index could be made from.
+    """
+    make_vectors(settings, index_folder(settings))
     cores = settings.models.threads or usable_cores()
     # One more than cores: a thread that waits for the GIL leaves no core idle.
     threads = ThreadPoolExecutor(cores + 1, thread_name_prefix="compute")
