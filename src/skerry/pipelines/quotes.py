@@ -14,6 +14,8 @@ MAX_QUOTES = 3
 QUOTE_CHARACTERS = 400
 """Up to which a sentence is quoted with those around it: some sixty words. More hold the right
 sentence more often, until the reader might as well read the chunks."""
+LEAST_SHARE = 0.05
+"""Of the best quote's score: what is less likely is beside the point, even where it is all there is."""
 
 Place = tuple[int, int]
 """A chunk's id, and a sentence's number in it."""
@@ -54,7 +56,10 @@ def choose(reading: Reading, *, limit: int) -> list[Quote]:
             break
         passages = [_grown(seed, free, chances) for seed in seeds]
         best = max(passages, key=lambda passage: _chance(passage, chances))
-        quotes.append(_quote(best, _chance(best, chances)))
+        score = _chance(best, chances)
+        if quotes and score < LEAST_SHARE * quotes[0].score:
+            break
+        quotes.append(Quote(best[0].chunk, best[0].start, best[-1].end, score))
         for one in best:
             del free[_place(one)]
     return _joined(quotes)
@@ -86,10 +91,6 @@ def _fits(passage: Sequence[Sentence], one: Sentence) -> bool:
 def _chance(passage: Sequence[Sentence], chances: Mapping[Place, float]) -> float:
     """That one of its sentences holds the answer, as if they knew nothing of each other."""
     return 1 - math.prod(1 - chances.get(_place(one), 0.0) for one in passage)
-
-
-def _quote(passage: Sequence[Sentence], score: float) -> Quote:
-    return Quote(passage[0].chunk, passage[0].start, passage[-1].end, score)
 
 
 def _joined(quotes: list[Quote]) -> list[Quote]:

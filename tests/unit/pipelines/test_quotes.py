@@ -68,6 +68,12 @@ def test_two_likely_sentences_together_outweigh_one_that_is_likelier() -> None:
     assert [quote.score for quote in quotes] == pytest.approx([0.64, 0.5])
 
 
+def test_what_is_far_less_likely_than_the_best_is_not_quoted() -> None:
+    hits = [hit(sentence(letter), id=number) for number, letter in enumerate("ABC")]
+    assert letters(choose(reading({"A": 0.9, "B": 0.1, "C": 0.01}, *hits), limit=5)) == ["A", "B"]
+    assert letters(choose(reading({"C": 0.01}, *hits), limit=5)) == ["C"]
+
+
 def test_a_heading_is_never_quoted_nor_anything_across_one() -> None:
     text = "Above it.\n\n# Pumps\n\nBelow it.\n\nCalled so."
     quotes = choose(reading({"#": 0.9, "B": 0.5}, hit(text)), limit=5)
