@@ -15,7 +15,7 @@ QUOTE_CHARACTERS = 400
 """Up to which a sentence is quoted with those around it: some sixty words. More hold the right
 sentence more often, until the reader might as well read the chunks."""
 LEAST_SHARE = 0.05
-"""Of the best quote's score: what is less likely is beside the point, even where it is all there is."""
+"""Of the best quote's score: what is less likely is beside the point."""
 
 Place = tuple[int, int]
 """A chunk's id, and a sentence's number in it."""
