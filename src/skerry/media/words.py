@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import NamedTuple
 
 import regex
@@ -31,6 +31,7 @@ ASCII_WORD = re.compile(
     """,
     re.VERBOSE | re.ASCII,
 )
+LONE = regex.compile(rf"[{UNSPACED}]\p{{M}}*", regex.VERSION1)
 CHARACTER = regex.compile(r"\X")
 PARTS = regex.compile(r"[^\W_]+")
 THOUSANDS = regex.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
@@ -76,6 +77,28 @@ def words(text: str) -> list[Word]:
         for term in _terms(match.group()[:MAX_RUN_CHARACTERS]):
             found.append(Word(term, start, end))
     return found
+
+
+def index_terms(text: str) -> list[str]:
+    """The terms of `words` for an index, and the last character of each run cut into pairs.
+
+    With it every character of a run begins a term: `is_lone` ones are searched by prefix.
+    """
+    found = words(text)
+    if text.isascii():
+        return [word.term for word in found]
+    terms: list[str] = []
+    for word, after in zip_longest(found, found[1:]):
+        terms.append(word.term)
+        ends = after is None or after.start >= word.end
+        if ends and LONE.match(word.term) and not is_lone(word.term):
+            terms.append(CHARACTER.findall(word.term)[-1])
+    return terms
+
+
+def is_lone(term: str) -> bool:
+    """Whether a term is one character of a script that is indexed by pairs of them."""
+    return LONE.fullmatch(term) is not None
 
 
 def query_terms(text: str) -> list[str]:

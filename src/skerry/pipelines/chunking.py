@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from skerry.media.chunks import Chunk, chunk
 from skerry.media.tokens import Tokens
-from skerry.media.words import words
+from skerry.media.words import index_terms
 from skerry.pipelines.embed import PASSAGE, Embedder
 from skerry.pipelines.stages import Stages
 from skerry.sql.document_rows import NewChunk, NewDocument
@@ -91,7 +91,7 @@ def cut(source: Source, tokens: Tokens) -> list[Cut]:
 def _cut(document: NewDocument, place: Chunk) -> Cut:
     body = document.text[place.start : place.end]
     whole = in_context(body, title=document.title, heading=place.heading)
-    return Cut(place, whole, [word.term for word in words(whole)])
+    return Cut(place, whole, index_terms(whole))
 
 
 def in_context(body: str, *, title: str | None, heading: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +12,7 @@ import msgspec
 
 from skerry.errors import SpaceMismatch
 from skerry.filters import Filter
-from skerry.media.words import query_terms, words
+from skerry.media.words import Word, is_lone, query_terms, words
 from skerry.pipelines.document_index import DocumentIndex
 from skerry.pipelines.embed import QUERY
 from skerry.pipelines.fusion import Ranked, distribution_based
@@ -208,14 +208,24 @@ def _with_highlights(
     return [Hit(chunk, round(scores[chunk.id], 6), highlights(chunk.text, terms)) for chunk in page]
 
 
-def highlights(text: str, terms: Container[str]) -> list[tuple[int, int]]:
+def highlights(text: str, terms: frozenset[str]) -> list[tuple[int, int]]:
     """Where words of `text` are among `terms`, as [start, end); adjoining places are joined."""
     places: list[tuple[int, int]] = []
+    lone = frozenset(filter(is_lone, terms))
     for word in words(text):
-        if word.term not in terms:
-            continue
-        if places and word.start <= places[-1][1]:
-            places[-1] = (places[-1][0], max(places[-1][1], word.end))
-        else:
-            places.append((word.start, word.end))
+        for start, end in _places(word, terms, lone):
+            if places and start <= places[-1][1]:
+                places[-1] = (places[-1][0], max(places[-1][1], end))
+            else:
+                places.append((start, end))
     return places
+
+
+def _places(word: Word, terms: frozenset[str], lone: frozenset[str]) -> Iterator[tuple[int, int]]:
+    if word.term in terms:
+        yield word.start, word.end
+    elif lone:  # one of the two characters of a pair
+        if word.term[0] in lone:
+            yield word.start, word.start + 1
+        if word.term[-1] in lone:
+            yield word.end - 1, word.end

@@ -10,6 +10,7 @@ import msgspec
 
 from skerry.errors import BadRequest
 from skerry.filters import Filter
+from skerry.media.words import is_lone
 from skerry.sql.base import Database, Transaction
 from skerry.sql.document_filters import document_clause
 
@@ -48,7 +49,8 @@ class KeywordIndex:
     ) -> list[tuple[int, float]]:
         """Chunk ids with their scores (BM25, k1 1.2, b 0.75; larger is better), best first.
 
-        A chunk is found by any of the terms; one that is given twice counts twice. The filter is
+        A chunk is found by any of the terms; one that is given twice counts twice, and one lone
+        character of Chinese, Japanese or Korean finds the pairs that begin with it. The filter is
         over documents: BadRequest as `document_clause`, and for more than MAX_TERMS terms.
         """
         _check_count(terms)
@@ -95,4 +97,5 @@ def _check_count(terms: Sequence[str]) -> None:
 
 def _quoted(term: str) -> str:
     # FTS5 reads a query up to the first NUL, which parts terms in the index.
-    return '"' + term.replace('"', '""').replace("\0", " ") + '"'
+    quoted = '"' + term.replace('"', '""').replace("\0", " ") + '"'
+    return f"{quoted}*" if is_lone(term) else quoted

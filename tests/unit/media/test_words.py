@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.media.words import ASCII_WORD, MAX_TERM_CHARACTERS, WORD, query_terms, words
+from skerry.media.words import (
+    ASCII_WORD,
+    MAX_TERM_CHARACTERS,
+    WORD,
+    index_terms,
+    query_terms,
+    words,
+)
 
 
 def terms(text: str) -> list[str]:
@@ -63,6 +70,12 @@ def test_voicing_and_vowel_marks_are_no_accents() -> None:
 )
 def test_unspaced_scripts_are_cut_into_pairs_of_characters(text: str, pairs: list[str]) -> None:
     assert terms(text) == pairs
+
+
+def test_an_index_has_the_last_character_of_each_run_too() -> None:
+    assert index_terms("黒猫、東京都 abc é") == ["黒猫", "猫", "東京", "京都", "都", "abc", "e"]
+    assert index_terms("水 seals") == ["水", "seal"]
+    assert index_terms("two seals") == ["two", "seal"]
 
 
 def test_numbers_and_identifiers_stay_whole() -> None:

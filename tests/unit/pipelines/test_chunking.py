@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skerry.media.tokens import Tokens
-from skerry.media.words import words
+from skerry.media.words import index_terms
 from skerry.pipelines.chunking import CONTEXT_CHARACTERS, Source, cut, in_context
 from skerry.sql.document_rows import NewDocument
 from tiny_encoder import tiny_tokenizer
@@ -54,7 +54,7 @@ def test_title_and_heading_are_read_and_searched_with_every_chunk(tokens: Tokens
 
 def test_terms_are_those_of_the_text_that_the_model_reads(tokens: Tokens) -> None:
     for one in cut(Source(NewDocument("a", SENTENCES, title="Boats and boats")), tokens):
-        assert one.terms == [word.term for word in words(one.text)]
+        assert one.terms == index_terms(one.text)
 
 
 def test_pages_are_those_on_which_chunks_begin(tokens: Tokens) -> None:

@@ -35,3 +35,12 @@ def test_highlights_are_the_places_of_the_words_whatever_their_ending(
 def test_adjoining_places_are_one_highlight() -> None:
     text = "看海豹睡觉"
     assert highlights(text, frozenset(query_terms("海豹睡觉"))) == [(1, 5)]
+
+
+def test_one_character_of_a_pair_is_marked_alone() -> None:
+    assert highlights("黒猫が好き、猫も黒猫", frozenset(query_terms("猫"))) == [
+        (1, 2),
+        (6, 7),
+        (9, 10),
+    ]
+    assert highlights("apple", frozenset(query_terms("a"))) == []

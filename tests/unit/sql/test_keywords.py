@@ -4,6 +4,7 @@ import pytest
 
 from skerry.errors import BadRequest
 from skerry.filters import Condition, Filter
+from skerry.media.words import index_terms, query_terms
 from skerry.sql.document_rows import NewDocument
 from skerry.sql.documents import DocumentTable
 from skerry.sql.keywords import MAX_TERMS, KeywordIndex
@@ -75,6 +76,16 @@ async def test_term_is_found_as_it_is_and_nothing_like_it(db, keywords, term):
     lookalikes = ["c", "foo", "bar", "3", "14", "quoted", "a", "near", "日", "本", "x", "e", "42"]
     await store(db, NewDocument("a", f"some {term} here"), NewDocument("b", " ".join(lookalikes)))
     assert [chunk for chunk, _ in await keywords.search([term], limit=9)] == [1]
+
+
+@pytest.mark.parametrize("lone", ["黒", "猫", "が", "き"])
+async def test_one_character_of_a_script_without_spaces_is_found_wherever_it_stands(
+    db, keywords, lone
+):
+    text = "黒猫が好き"
+    await store(db, NewDocument("a", " ".join(index_terms(text))), NewDocument("b", "白犬 犬"))
+    assert [chunk for chunk, _ in await keywords.search(query_terms(lone), limit=9)] == [1]
+    assert (await keywords.counts([lone])).having == {lone: 1}
 
 
 async def test_filter_holds_before_the_limit(db, keywords):
