@@ -22,7 +22,9 @@ from skerry.models.store import ModelStore
 
 BATCH, WRITERS, CLIENTS, BUILD_CLIENTS = 100, 2, 16, 2
 QUERIES = 500
-GRAPH_SHARE, GRAPH_LIMIT_S = 0.9, 200.0
+GRAPH_LIMIT_S = 200.0
+QUIET_LOOKS = 3
+"""So often, a second apart, the index is to have nothing under way."""
 MIN_RECALL = 0.97
 MILLION = 1_000_000
 
@@ -106,7 +108,7 @@ class Bench:
         batches = self.collection.batches(start, stop, size=BATCH)
         Uploads(self.node.url, documents(batches)).run(clients=WRITERS)
         store_s = spent_s + time.perf_counter() - began
-        building, indexed = self.until_built(stop)
+        building, indexed = self.until_built()
         ready_s = spent_s + time.perf_counter() - began
         print(f"  {stop:,} stored in {store_s:.1f} s, built after {ready_s:.1f} s", flush=True)
         memory = self.node.memory()
@@ -115,14 +117,15 @@ class Bench:
         size.after = self.node.memory()
         return size
 
-    def until_built(self, points: int) -> tuple[list[Load], int]:
-        """Bursts of a few clients until most points are in the graph; how many are."""
+    def until_built(self) -> tuple[list[Load], int]:
+        """Bursts of a few clients until no graph is built any more; the points in it."""
         sender = self.sender({"mode": "dense"})
-        bursts, deadline = [], time.monotonic() + GRAPH_LIMIT_S
+        bursts, deadline, quiet = [], time.monotonic() + GRAPH_LIMIT_S, 0
         while True:
             bursts.append(sender.send(clients=BUILD_CLIENTS, seconds=1))
             index = self.node.get("/api/status")["documents"]["index"]
-            if index["indexed"] >= GRAPH_SHARE * points and index["state"] == "ready":
+            quiet = quiet + 1 if index["state"] == "ready" else 0
+            if quiet >= QUIET_LOOKS:
                 return bursts, index["indexed"]
             if time.monotonic() > deadline:
                 print(f"  The graph is not built after {GRAPH_LIMIT_S:.0f} s: {index}")
