@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+# Texts come in thousands of shapes, and code generated for each of them is kept: by default that of
+# 1,024, a megabyte a shape. Read once, when the first model is compiled.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 # `import openvino` loads its model converter, and that reports each import to its maker over
 # the network. The converter is of no use here, so it is kept out: openvino expects that.

@@ -92,6 +92,8 @@ class OpenVinoEncoder:
                 "INFERENCE_NUM_THREADS": self._threads,
                 # Pinned, two processes sit on the same core and halve each other.
                 "ENABLE_CPU_PINNING": False,
+                # Each stream would keep what it made for 5,000 shapes, and grow for weeks.
+                "CPU_RUNTIME_CACHE_CAPACITY": "0",
             }
         if self.info.precision == "int8":
             options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = WHOLE_ROW
