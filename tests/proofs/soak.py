@@ -39,6 +39,8 @@ KEEP_ALIVE_S = 20.0
 GROWTH_MB = 16.0
 """Of a process between two thirds of a run; an allocator plays by half of it."""
 GROWTH_FILES = 8
+PATIENCE_S = 300.0
+"""A language model that is loaded anew on a busy machine needs a minute."""
 JUDGED_MINUTES = 3.0
 """A shorter run only warms up: its growth says nothing."""
 WORDS = ("pump", "valve", "shelf", "freezer", "till", "invoice", "belt", "motor", "alarm", "door")
@@ -48,7 +50,7 @@ Visit = Callable[[httpx.AsyncClient], Awaitable[httpx.Response | None]]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the node and its processes held at one moment."""
+    """What the node and its processes held at one moment; of several of a kind, the largest."""
 
     at_s: float
     memory_mb: dict[str, float]
@@ -84,7 +86,7 @@ class Soak:
         for process in (parent, *parent.children(recursive=True)):
             with suppress(psutil.NoSuchProcess):
                 kind = process.cmdline()[-1] if process != parent else "node"
-                held[kind] = held.get(kind, 0.0) + process.memory_info().rss / 1e6
+                held[kind] = max(held.get(kind, 0.0), process.memory_info().rss / 1e6)
                 files += process.num_fds()
                 threads += process.num_threads()
         database = sum(file.stat().st_size for file in self.node.data.glob("skerry.db*"))
@@ -221,7 +223,7 @@ async def soaked(soak: Soak, *, seconds: float) -> None:
     """All visitors side by side, and somebody who takes notes."""
     began = time.monotonic()
     async with (
-        httpx.AsyncClient(base_url=soak.node.url, timeout=60.0, trust_env=False) as http,
+        httpx.AsyncClient(base_url=soak.node.url, timeout=PATIENCE_S, trust_env=False) as http,
         asyncio.TaskGroup() as group,
     ):
         for name in visits():

@@ -23,6 +23,8 @@ from skerry.node.node import Node
 
 log = logging.getLogger(__name__)
 DRAIN_S = 15
+KEEP_ALIVE_S = 75
+"""Longer than clients keep an idle connection: else they send on one that is just being closed."""
 
 
 def serve(settings: Settings) -> None:
@@ -80,6 +82,7 @@ def _server(node: Node) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=DRAIN_S,
         backlog=1024,
     )
