@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROOFS = Path(__file__).resolve().parent.parent / "proofs"
 
 
+@pytest.mark.timeout(400)  # On a busy machine a language model takes a minute to load.
 def test_every_flow_at_once_answers_well() -> None:
     done = subprocess.run(
         [sys.executable, PROOFS / "soak.py", "--minutes", "0.3"], capture_output=True, text=True
