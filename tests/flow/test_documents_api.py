@@ -530,8 +530,8 @@ def test_without_an_embedding_model_the_node_is_ready_and_says_what_is_missing(
     assert client.get("/readyz").status_code == 200
     assert client.get(PATH).json() == {"documents": [], "next": None, "total": 0}
     assert client.post("/api/search", json={"query": "a"}).json()["results"] == []
-    answer = client.post(PATH, json=[{"id": "a", "text": "b"}])
-    assert refused(answer, 404)["code"] == "model_not_found"
+    answer = client.post(PATH, json=[{"id": "a", "text": "b"}, {"id": "c", "text": "d"}])
+    assert refused(answer, 422)["code"] == "task_off"
 
 
 def test_a_client_that_leaves_ends_its_work(texts: httpx.Client, mine: str) -> None:

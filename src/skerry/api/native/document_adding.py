@@ -15,7 +15,7 @@ from skerry.api.native.document_given import Given, told_id
 from skerry.api.native.document_wire import DocumentResult, Status
 from skerry.api.streaming import while_connected
 from skerry.api.text_slices import SLICE_CHARACTERS
-from skerry.errors import FieldRefused, SkerryError
+from skerry.errors import FieldRefused, SkerryError, TaskOff
 from skerry.pipelines.chunking import Source
 from skerry.pipelines.documents import BATCH
 from skerry.sql.document_rows import Stored
@@ -151,7 +151,7 @@ def status_of(outcome: Outcome) -> Status:
 
 def is_of_the_node(error: SkerryError) -> bool:
     """Whether every document would meet it: no model, no space left, too much work."""
-    return error.status not in (400, 413, 415, 422)
+    return isinstance(error, TaskOff) or error.status not in (400, 413, 415, 422)
 
 
 def _repeated(id: str) -> FieldRefused:
