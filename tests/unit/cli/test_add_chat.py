@@ -17,13 +17,13 @@ def test_a_file_is_added_under_its_own_name_and_listed(cli: RunCli, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert "tiny-model is installed" in done.stdout
     assert "llama, 256 parameters as F32, context of 128 tokens" in done.stdout
-    (listed,) = [
-        model
-        for model in json.loads(cli("models", "list", "--json").stdout)["models"]
-        if model["installed"]
-    ]
+    found = json.loads(cli("models", "list", "--json").stdout)
+    (listed,) = [model for model in found["models"] if model["installed"]]
     assert (listed["name"], listed["task"]) == ("tiny-model", "text-generation")
-    assert listed["stored_bytes"] == len(gguf_bytes())
+    files = (Path(found["folder"]) / "tiny-model").iterdir()
+    assert listed["stored_bytes"] == sum(file.stat().st_size for file in files)
+    assert listed["stored_bytes"] > len(gguf_bytes())
+    assert listed["shared_bytes"] == 0
 
 
 def test_a_file_is_fetched_from_the_hub_that_is_configured(cli: RunCli) -> None:
