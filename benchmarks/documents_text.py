@@ -26,7 +26,7 @@ from skerry.models.manifest import EmbeddingManifest, of_task
 
 LENGTHS = (60, 150)
 """Tokens of a document: each is one chunk."""
-TEXTS, BATCH, WRITERS = 600, 100, 2
+TEXTS, BATCH, WRITERS = 200, 100, 2
 TARGET = 0.8
 
 
