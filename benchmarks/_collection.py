@@ -1,4 +1,4 @@
-"""Documents {id, text, category, timestamp} of a few words each, and an almost free model of them."""
+"""Documents {id, text, category, timestamp} of a few words, and an almost free model of them."""
 
 from __future__ import annotations
 

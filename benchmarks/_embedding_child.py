@@ -72,8 +72,8 @@ def skerry_embedder(folder: Path, *, engine: str, precision: str) -> Embed:
     from skerry.metrics import Metrics
     from skerry.models.folder import ModelFolder
     from skerry.models.manifest import EmbeddingManifest, of_task
-    from skerry.pipelines.embed import Embedder
     from skerry.pipelines.stages import Stages
+    from skerry.pipelines.texts.embed import Embedder
 
     model = of_task(ModelFolder(folder.parent).get(folder.name), EmbeddingManifest)
     settings = ModelSettings(engine=engine, precision=precision)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 RUSTBOOK = Path(__file__).parent / "questions" / "rustbook.jsonl"
+DECISIONS = Path(__file__).parent / "questions" / "decisions.jsonl"
 SPLITS = ("development", "test")
 SPAN_WORDS = range(3, 16)
 COPIED_WORDS = 4
@@ -36,7 +37,8 @@ class Question:
     """One question; the fields from `file` on are empty if the book does not answer it.
 
     `start_line` and `end_line` count from 1 and are both meant. `span` stands verbatim in these
-    lines, line breaks included. `passage` is their whole text, known after `load(source=...)`.
+    lines, line breaks included; where documents change and have no lines here (0), anywhere in the
+    file. `passage` is their whole text, known after `load(source=...)`.
     """
 
     id: str
@@ -63,7 +65,7 @@ def load(path: Path = RUSTBOOK, *, source: Path | None = None) -> list[Question]
 
 
 def with_passage(question: Question, source: Path) -> Question:
-    if not question.file:
+    if not question.start_line:
         return question
     lines = (source / question.file).read_text(encoding="utf-8").split("\n")
     return replace(question, passage="\n".join(lines[question.start_line - 1 : question.end_line]))

@@ -1,4 +1,4 @@
-"""BERT models by random weights, added as a user adds a folder: for what their words do not matter."""
+"""BERT models by random weights, added as a user adds a folder: what they say does not matter."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from skerry.filters import Condition, Filter
 from skerry.index.chunks import CHUNK_FIELDS
 from skerry.index.view import Index
 from skerry.metrics import Metrics
-from skerry.pipelines.chunk_feed import ChunkIndexFeed
+from skerry.pipelines.documents.feed import ChunkIndexFeed
 from skerry.sql.document_rows import Addition, NewChunk, NewDocument
 from skerry.sql.documents import DocumentTable
 from skerry.sql.spaces import SpaceTable

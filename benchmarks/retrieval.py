@@ -29,15 +29,15 @@ from skerry.config import ModelSettings, NodeSettings, Settings
 from skerry.media.words import query_terms, words
 from skerry.models.catalogue import DEFAULT_EMBEDDING_MODEL
 from skerry.node.node import Node
-from skerry.pipelines.chunking import Source
-from skerry.pipelines.document_search import (
+from skerry.pipelines.documents.chunking import Source
+from skerry.pipelines.documents.library import BATCH
+from skerry.pipelines.documents.search import (
     CANDIDATES,
     Hit,
     Mode,
     SearchOrder,
     repeated_terms,
 )
-from skerry.pipelines.documents import BATCH
 from skerry.pipelines.stages import Stages
 from skerry.sql.document_rows import NewDocument
 

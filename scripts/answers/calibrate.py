@@ -4,7 +4,8 @@
 
 BOOK is the folder with the sources of The Rust Programming Language, over which the questions in
 benchmarks/questions go. Writes answers.json and its card, answers.md, to src/skerry/pipelines/data.
-All is chosen on the questions of the development half; the others are only reported.
+All is chosen on the questions of the development half; the others, and those over docs/adr, are only
+reported.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from _questions import Question, load  # noqa: E402
+from _questions import DECISIONS, Question, load  # noqa: E402
 from card import card  # noqa: E402
 from fitting import (  # noqa: E402
     ANOTHER_MODEL,
@@ -49,10 +50,10 @@ from libraries import (  # noqa: E402
 )
 
 from skerry.models.catalogue import DEFAULT_EMBEDDING_MODEL  # noqa: E402
-from skerry.pipelines.embed import PASSAGE, QUERY  # noqa: E402
-from skerry.pipelines.findings import Finder  # noqa: E402
-from skerry.pipelines.reading import Skimmed, beginning  # noqa: E402
+from skerry.pipelines.answers.findings import Finder  # noqa: E402
+from skerry.pipelines.answers.reading import Skimmed, beginning  # noqa: E402
 from skerry.pipelines.stages import Stages  # noqa: E402
+from skerry.pipelines.texts.embed import PASSAGE, QUERY  # noqa: E402
 from skerry.sql.document_rows import Addition, NewDocument  # noqa: E402
 
 SIZES = (1, 3, 10, 30)
@@ -61,6 +62,7 @@ a question's words are missing, and less stands out."""
 CURVE = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """Thresholds whose trade-off the card shows."""
 SEED = 1
+ADR = ROOT / "docs" / "adr"
 OUTPUT = ROOT / "src" / "skerry" / "pipelines" / "data"
 
 
@@ -71,24 +73,31 @@ def main() -> None:
     given = parser.parse_args()
     questions = load(source=given.book)
     documents = documents_in(given.book)
-    observed = asyncio.run(observe(questions, documents, given.cache))
-    publish(observed, documents=len(documents))
+    observed = asyncio.run(observe(questions, documents, given.cache, sizes=SIZES))
+    elsewhere = asyncio.run(observe(load(DECISIONS), documents_in(ADR), given.cache))
+    publish(observed, elsewhere, documents=len(documents))
 
 
 async def observe(
-    questions: Sequence[Question], new: Sequence[NewDocument], cache: Path | None
+    questions: Sequence[Question],
+    new: Sequence[NewDocument],
+    cache: Path | None,
+    *,
+    sizes: Sequence[int] = (),
 ) -> list[Observation]:
-    """Ask every question of all its collections."""
+    """Ask every question of the whole collection; those of development of smaller ones too."""
     with tempfile.TemporaryDirectory(prefix="skerry-calibrate-") as folder:
         async with kept_vectors(Path(folder) / "node", cache) as vectors:
             documents = await additions(new, vectors)
             vectors.keep()
-            asked = observations(questions, documents, vectors, folder=Path(folder))
+            asked = observations(questions, documents, vectors, folder=Path(folder), sizes=sizes)
             return [one async for one in asked]
 
 
-def publish(observed: Sequence[Observation], *, documents: int) -> None:
-    """Fit on the development half, measure on both, write the data and its card."""
+def publish(
+    observed: Sequence[Observation], elsewhere: Sequence[Observation], *, documents: int
+) -> None:
+    """Fit on the development half, measure on all, write the data and its card."""
     development = [one for one in observed if one.question.split == "development"]
     judgement = fitted(development, whole=documents)
     rows = {
@@ -108,6 +117,7 @@ def publish(observed: Sequence[Observation], *, documents: int) -> None:
     rows["test, another embedding model"] = [
         outcome(one, judgement, embedding=ANOTHER_MODEL) for one in test
     ]
+    rows["**other documents: docs/adr**"] = [outcome(one, judgement) for one in elsewhere]
     OUTPUT.mkdir(exist_ok=True)
     data = msgspec.json.format(msgspec.json.encode(judgement)) + b"\n"
     (OUTPUT / "answers.json").write_bytes(data)
@@ -129,12 +139,13 @@ async def observations(
     vectors: KeptVectors,
     *,
     folder: Path,
+    sizes: Sequence[int],
 ) -> AsyncIterator[Observation]:
-    """Every question of the whole collection; those of development of smaller ones too."""
+    """Every question of the whole collection, those of development also of parts of `sizes`."""
     chance = random.Random(SEED)
     names = list(documents)
     development = [one for one in questions if one.split == "development"]
-    for size in (*SIZES, len(names)):
+    for size in (*sizes, len(names)):
         asked = questions if size == len(names) else development
         chance.shuffle(names)
         groups = [names[start : start + size] for start in range(0, len(names), size)]

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from fitting import DECISION_RIDGE, SENTENCE_RIDGE, Measured
 
-from skerry.pipelines.findings import CHUNKS
-from skerry.pipelines.judgement import Judgement, Logistic
-from skerry.pipelines.quotes import MAX_QUOTES, QUOTE_CHARACTERS
-from skerry.pipelines.reading import READ_CHARACTERS
+from skerry.pipelines.answers.findings import CHUNKS
+from skerry.pipelines.answers.judgement import Judgement, Logistic
+from skerry.pipelines.answers.quotes import MAX_QUOTES, QUOTE_CHARACTERS
+from skerry.pipelines.answers.reading import READ_CHARACTERS
 
 CARD = """\
 # answers: how answers are chosen, and when none is given
@@ -31,7 +31,8 @@ The questions in `benchmarks/questions` over The Rust Programming Language ({doc
 chosen on the development half. As a small collection lacks more of any question's words, those
 questions were also asked of random parts of the book, of {sizes} files each, which
 hold the file that answers; all of these taught together. Ridge penalties on standardised features:
-{sentence_ridge:g} and {decision_ridge:g}.
+{sentence_ridge:g} and {decision_ridge:g}. Nothing was chosen on the questions over docs/adr, which are other
+documents in another style.
 
 ## Measures
 Found: the gold sentence is in the chunks; read: and the model read it. Answered, right: shares of

@@ -10,9 +10,9 @@ from _questions import Question, contains_gold
 from numpy.typing import NDArray
 
 from skerry.models.catalogue import DEFAULT_EMBEDDING_MODEL
-from skerry.pipelines.judgement import Decision, Judgement, Logistic, Weight
-from skerry.pipelines.quotes import choose
-from skerry.pipelines.reading import Reading, Skimmed, read, worth_reading
+from skerry.pipelines.answers.judgement import Decision, Judgement, Logistic, Weight
+from skerry.pipelines.answers.quotes import choose
+from skerry.pipelines.answers.reading import Reading, Skimmed, read, worth_reading
 
 Floats = NDArray[np.float64]
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from skerry.config import load_settings
 from skerry.models.catalogue import DEFAULT_EMBEDDING_MODEL
 from skerry.node.node import Node
-from skerry.pipelines.chunking import Source, embedded_chunks
-from skerry.pipelines.document_search import DocumentSearch
-from skerry.pipelines.embed import Embedder, Embeddings
-from skerry.pipelines.findings import Finder
-from skerry.pipelines.judgement import shipped_judgement
+from skerry.pipelines.answers.findings import Finder
+from skerry.pipelines.answers.judgement import shipped_judgement
+from skerry.pipelines.documents.chunking import Source, embedded_chunks
+from skerry.pipelines.documents.search import DocumentSearch
 from skerry.pipelines.stages import Stages
-from skerry.pipelines.texts import OFF
+from skerry.pipelines.texts.embed import Embedder, Embeddings
+from skerry.pipelines.texts.models import OFF
 from skerry.sql.document_rows import Addition, NewDocument
 from skerry.sql.documents import DocumentTable
 from skerry.sql.keywords import KeywordIndex

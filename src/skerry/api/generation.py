@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from skerry.api.contract import Exchange
 from skerry.generation.base import Event, Finished, GenerationRequest, TokenLogprob
 from skerry.generation.slots import Slots
-from skerry.pipelines.timed_events import timed_events
+from skerry.pipelines.answers.timed_events import timed_events
 
 
 @dataclass(slots=True)

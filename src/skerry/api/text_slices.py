@@ -11,8 +11,8 @@ import numpy as np
 from skerry.api.contract import Exchange
 from skerry.api.streaming import while_connected
 from skerry.errors import BadRequest, FieldRefused
-from skerry.pipelines.classify import Classified, TextClassifier
-from skerry.pipelines.embed import Embedder, Embeddings, Long, Text
+from skerry.pipelines.texts.classify import Classified, TextClassifier
+from skerry.pipelines.texts.embed import Embedder, Embeddings, Long, Text
 
 SLICE_TEXTS = 512
 SLICE_CHARACTERS = 1 << 16

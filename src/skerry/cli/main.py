@@ -18,23 +18,33 @@ from skerry.errors import SkerryError
 INTERRUPTED = 130
 
 COMMANDS = {
-    "up": Lazy("skerry.cli.up:up", "Start the node on this machine."),
-    "demo": Lazy("skerry.cli.demo:demo", "Store a handful of free photos, to have a first look."),
-    "recognize": Lazy("skerry.cli.recognize:recognize", "Say what images show and resemble."),
-    "images": Lazy("skerry.cli.images:images", "Add, list, search, tag, remove and watch images."),
-    "docs": Lazy("skerry.cli.documents:docs", "Add, watch, list, show and remove documents."),
-    "search": Lazy("skerry.cli.search:search", "Find passages of the stored documents."),
-    "ask": Lazy("skerry.cli.ask:ask", "Ask the stored documents a question."),
-    "chat": Lazy("skerry.cli.chat:chat", "Talk to the language model."),
-    "classify": Lazy("skerry.cli.texts:classify", "Say what the texts of a file express."),
-    "embed": Lazy("skerry.cli.texts:embed", "Turn the texts of a file into vectors."),
-    "models": Lazy("skerry.cli.models:models", "Pull, add and choose models."),
-    "quantize": Lazy("skerry.cli.quantize:quantize", "Make a model faster with your own images."),
-    "index": Lazy("skerry.cli.index:index", "Look after the vector index."),
-    "keys": Lazy("skerry.cli.keys:keys", "Create, list and revoke API keys."),
-    "jobs": Lazy("skerry.cli.jobs:jobs", "Follow and cancel long work."),
-    "status": Lazy("skerry.cli.status:status", "Show what the node runs and how well."),
-    "doctor": Lazy("skerry.cli.doctor:doctor", "Check this machine and say what to mend."),
+    "up": Lazy("skerry.cli.node.up:up", "Start the node on this machine."),
+    "demo": Lazy(
+        "skerry.cli.images.demo:demo", "Store a handful of free photos, to have a first look."
+    ),
+    "recognize": Lazy(
+        "skerry.cli.images.recognize:recognize", "Say what images show and resemble."
+    ),
+    "images": Lazy(
+        "skerry.cli.images.commands:images", "Add, list, search, tag, remove and watch images."
+    ),
+    "docs": Lazy(
+        "skerry.cli.documents.commands:docs", "Add, watch, list, show and remove documents."
+    ),
+    "search": Lazy("skerry.cli.documents.search:search", "Find passages of the stored documents."),
+    "ask": Lazy("skerry.cli.documents.ask:ask", "Ask the stored documents a question."),
+    "chat": Lazy("skerry.cli.texts.chat:chat", "Talk to the language model."),
+    "classify": Lazy("skerry.cli.texts.commands:classify", "Say what the texts of a file express."),
+    "embed": Lazy("skerry.cli.texts.commands:embed", "Turn the texts of a file into vectors."),
+    "models": Lazy("skerry.cli.models.commands:models", "Pull, add and choose models."),
+    "quantize": Lazy(
+        "skerry.cli.models.quantize:quantize", "Make a model faster with your own images."
+    ),
+    "index": Lazy("skerry.cli.node.index:index", "Look after the vector index."),
+    "keys": Lazy("skerry.cli.node.keys:keys", "Create, list and revoke API keys."),
+    "jobs": Lazy("skerry.cli.node.jobs:jobs", "Follow and cancel long work."),
+    "status": Lazy("skerry.cli.node.status:status", "Show what the node runs and how well."),
+    "doctor": Lazy("skerry.cli.node.doctor:doctor", "Check this machine and say what to mend."),
 }
 
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from skerry.index.chunks import CHUNK_FIELDS
 from skerry.index.view import Index
 from skerry.node.ground import Ground
-from skerry.pipelines.answer import Answerer
-from skerry.pipelines.chunk_feed import ChunkIndexFeed
-from skerry.pipelines.cited import CitedWriter, can_phrase
-from skerry.pipelines.document_index import DocumentIndex
-from skerry.pipelines.document_reindex import DocumentReindexer
-from skerry.pipelines.document_search import DocumentSearch
-from skerry.pipelines.documents import DocumentLibrary
-from skerry.pipelines.findings import Finder
-from skerry.pipelines.judgement import shipped_judgement
-from skerry.pipelines.texts import TextModels
+from skerry.pipelines.answers.answer import Answerer
+from skerry.pipelines.answers.cited import CitedWriter, can_phrase
+from skerry.pipelines.answers.findings import Finder
+from skerry.pipelines.answers.judgement import shipped_judgement
+from skerry.pipelines.documents.feed import ChunkIndexFeed
+from skerry.pipelines.documents.index import DocumentIndex
+from skerry.pipelines.documents.library import DocumentLibrary
+from skerry.pipelines.documents.reindex import DocumentReindexer
+from skerry.pipelines.documents.search import DocumentSearch
+from skerry.pipelines.texts.models import TextModels
 from skerry.sql.keywords import KeywordIndex
 from skerry.sql.spaces import Space, SpaceTable
 

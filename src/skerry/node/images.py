@@ -12,14 +12,14 @@ from skerry.index.view import Index
 from skerry.kv.base import KeyValueStore
 from skerry.models.catalogue import DEFAULT_IMAGE_MODEL
 from skerry.node.ground import Ground
-from skerry.pipelines.image_feed import ImageIndexFeed
-from skerry.pipelines.images import ImageLibrary
-from skerry.pipelines.loading import ImageLoader
-from skerry.pipelines.recognize import Recognizer
-from skerry.pipelines.reindex import Reindexer
-from skerry.pipelines.search import ImageSearch
-from skerry.pipelines.served import ServedModels
-from skerry.pipelines.similar import SimilarImages
+from skerry.pipelines.images.feed import ImageIndexFeed
+from skerry.pipelines.images.library import ImageLibrary
+from skerry.pipelines.images.loading import ImageLoader
+from skerry.pipelines.images.recognize import Recognizer
+from skerry.pipelines.images.reindex import Reindexer
+from skerry.pipelines.images.search import ImageSearch
+from skerry.pipelines.images.served import ServedModels
+from skerry.pipelines.images.similar import SimilarImages
 from skerry.sql.images import ImageTable
 from skerry.sql.spaces import Space, SpaceTable
 

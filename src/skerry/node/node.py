@@ -20,17 +20,17 @@ from skerry.node.ground import lay_ground
 from skerry.node.images import Images, wire_images
 from skerry.node.stores import Stores, open_stores
 from skerry.node.texts import wire_texts
-from skerry.pipelines.answer import Answerer
-from skerry.pipelines.document_search import DocumentSearch
-from skerry.pipelines.documents import DocumentLibrary
+from skerry.pipelines.answers.answer import Answerer
+from skerry.pipelines.documents.library import DocumentLibrary
+from skerry.pipelines.documents.search import DocumentSearch
 from skerry.pipelines.housekeeping import Housekeeping
-from skerry.pipelines.images import ImageLibrary
-from skerry.pipelines.recognize import Recognizer
-from skerry.pipelines.search import ImageSearch
-from skerry.pipelines.served import ServedModels
+from skerry.pipelines.images.library import ImageLibrary
+from skerry.pipelines.images.recognize import Recognizer
+from skerry.pipelines.images.search import ImageSearch
+from skerry.pipelines.images.served import ServedModels
 from skerry.pipelines.stages import ORDER
 from skerry.pipelines.status import StatusBoard
-from skerry.pipelines.texts import TextModels
+from skerry.pipelines.texts.models import TextModels
 from skerry.sql.changes import ChangeLog
 
 log = logging.getLogger(__name__)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from skerry.node.ground import Ground
-from skerry.pipelines.text_loading import LocalTextLoader
-from skerry.pipelines.texts import Defaults, TextModels
+from skerry.pipelines.texts.loading import LocalTextLoader
+from skerry.pipelines.texts.models import Defaults, TextModels
 
 
 def wire_texts(ground: Ground) -> TextModels:

@@ -12,12 +12,12 @@ from skerry.errors import SkerryError
 from skerry.index.base import ActiveIndex, IndexState
 from skerry.inference.base import EngineInfo
 from skerry.metrics import Metrics
-from skerry.pipelines.documents import DocumentLibrary
-from skerry.pipelines.features import RESULTS
+from skerry.pipelines.documents.library import DocumentLibrary
 from skerry.pipelines.held import HeldModel
-from skerry.pipelines.images import ImageLibrary
-from skerry.pipelines.served import ServedModels
-from skerry.pipelines.texts import TextModels
+from skerry.pipelines.images.features import RESULTS
+from skerry.pipelines.images.library import ImageLibrary
+from skerry.pipelines.images.served import ServedModels
+from skerry.pipelines.texts.models import TextModels
 from skerry.sql.base import Database
 
 if TYPE_CHECKING:

@@ -71,7 +71,7 @@ class Node:
     async def agrees(self):
         """Until the index holds what the log says, and says it is well."""
         await until(lambda: self.index.state().state == "ready")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await self.ids() != self.journal.items.keys():  # noqa: ASYNC110 - as below
                 await asyncio.sleep(0.05)
         for item, entry in self.journal.items.items():
@@ -106,7 +106,7 @@ async def node(make):
 
 
 async def until(condition):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what it looks at sets no event
             await asyncio.sleep(0.02)
 

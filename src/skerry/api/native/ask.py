@@ -18,8 +18,8 @@ from skerry.api.streaming import sse_event, started, while_connected
 from skerry.api.text_bodies import read_text_json
 from skerry.errors import FieldRefused
 from skerry.filter_json import filter_of
-from skerry.pipelines.findings import READ, Findings
-from skerry.pipelines.replies import Event, Mode, Opened, Piece, Question, Reply, Source
+from skerry.pipelines.answers.findings import READ, Findings
+from skerry.pipelines.answers.replies import Event, Mode, Opened, Piece, Question, Reply, Source
 
 MAX_QUESTION_CHARACTERS = 10_000
 EXPLAINED_SENTENCES = 20

@@ -16,8 +16,8 @@ from skerry.api.native.document_wire import DocumentResult, Status
 from skerry.api.streaming import while_connected
 from skerry.api.text_slices import SLICE_CHARACTERS
 from skerry.errors import FieldRefused, SkerryError, TaskOff
-from skerry.pipelines.chunking import Source
-from skerry.pipelines.documents import BATCH
+from skerry.pipelines.documents.chunking import Source
+from skerry.pipelines.documents.library import BATCH
 from skerry.sql.document_rows import Stored
 
 AT_ONCE = 2

@@ -13,7 +13,7 @@ from skerry.api.faults import clean
 from skerry.api.native.document_given import GivenDocuments, Loaded, loaded
 from skerry.api.native.document_wire import DocumentJson, Metadata
 from skerry.errors import BadRequest, FieldRefused, SkerryError, UnknownField
-from skerry.pipelines.documents import DocumentLibrary
+from skerry.pipelines.documents.library import DocumentLibrary
 
 FORM_FIELDS = ("id", "title", "category", "timestamp", "metadata")
 

@@ -11,7 +11,7 @@ from skerry.api.faults import clean
 from skerry.api.native.document_wire import DocumentJson
 from skerry.api.native.times import unix_seconds
 from skerry.errors import SkerryError
-from skerry.pipelines.chunking import Source
+from skerry.pipelines.documents.chunking import Source
 from skerry.sql.document_rows import MAX_ID_CHARS, NewDocument, check_document
 
 NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?")

@@ -16,8 +16,8 @@ from skerry.api.native.wire import (
     SimilarImageJson,
     SuggestedTagJson,
 )
-from skerry.pipelines.recognize import Recognition
-from skerry.pipelines.similar import SimilarImage
+from skerry.pipelines.images.recognize import Recognition
+from skerry.pipelines.images.similar import SimilarImage
 
 
 async def recognize(exchange: Exchange) -> Answer:

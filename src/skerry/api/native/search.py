@@ -12,7 +12,7 @@ from skerry.errors import FieldRefused
 from skerry.filter_json import filter_of
 from skerry.filters import Filter, Range, all_of
 from skerry.index.chunks import chunk_filter
-from skerry.pipelines.document_search import Hit, SearchOrder
+from skerry.pipelines.documents.search import Hit, SearchOrder
 from skerry.sql.document_rows import Facet
 
 

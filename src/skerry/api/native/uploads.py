@@ -13,7 +13,7 @@ from skerry.api.contract import Answer, Exchange, json_answer
 from skerry.api.faults import clean, error_body
 from skerry.api.native.wire import RawImageQuery, Tags, UploadAnswer, UploadResult
 from skerry.errors import BadRequest, SkerryError, UnknownField
-from skerry.pipelines.images import Stored, Upload
+from skerry.pipelines.images.library import Stored, Upload
 
 MAX_NAME = 1024
 MAX_TAGS = 64

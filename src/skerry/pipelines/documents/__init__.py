@@ -1,0 +1,1 @@
+"""Flows over documents, one a file."""

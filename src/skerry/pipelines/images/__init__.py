@@ -1,0 +1,1 @@
+"""Flows over images, one a file."""
