@@ -12,6 +12,7 @@ import hashlib
 import random
 import sys
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +22,12 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from kill_rounds import KillProof, prove
+from kill_rounds import KillProof, prove, shares
 from ledger import Image, Ledger
 
 from fast_model import ENVIRON, install_fast_model
 from running_node import RunningNode, start_node
 
-CLIENTS = 6
 KEPT = 60
 NEAR = 0.9999
 SAMPLE = 40
@@ -52,22 +52,11 @@ class Proof(KillProof):
                 client.delete(f"/api/images/{image.id}").raise_for_status()
                 image.lose()
 
-    async def load(self, node: RunningNode, *, seconds: float, victim: str) -> None:
-        """Clients at work until the node has been killed after `seconds`."""
-        shares: list[list[Image]] = [[] for _ in range(CLIENTS)]
-        for index, image in enumerate(self.ledger.images):
-            if not image.pending:
-                shares[index % CLIENTS].append(image)
-        async with httpx.AsyncClient(base_url=node.url, timeout=30, trust_env=False) as http:
-            clients = [asyncio.create_task(Client(self, http, mine).work()) for mine in shares]
-            clients.append(asyncio.create_task(rebuilds(self, http)))
-            await asyncio.sleep(seconds)
-            if victim == "worker":
-                self.kill_workers(node)
-                await asyncio.sleep(seconds)
-            node.process.kill()
-            await asyncio.gather(*clients)
-        node.process.wait()
+    def clients(self, http: httpx.AsyncClient) -> list[Coroutine[Any, Any, None]]:
+        """Clients with images of their own, and one that has the index rebuilt."""
+        settled = [image for image in self.ledger.images if not image.pending]
+        workers = [Client(self, http, mine).work() for mine in shares(settled)]
+        return [*workers, rebuilds(self, http)]
 
     def check(self, node: RunningNode, *, everything: bool) -> None:
         """Hold the node's rows, files, vectors and searches against the ledger."""

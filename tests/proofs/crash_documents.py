@@ -8,10 +8,10 @@ disagree.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import sys
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,14 +23,13 @@ import httpx
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from document_ledger import Document, DocumentLedger, State
-from kill_rounds import KillProof, prove
+from kill_rounds import KillProof, prove, shares
 
 from fast_model import ENVIRON, install_fast_model
 from running_node import RunningNode, start_node, wait_for_texts
 from tiny_encoder import install_tiny_encoder
 
 MODEL = "tiny-encoder"
-CLIENTS = 4
 MOST_AT_ONCE = 8
 KEPT = 60
 SAMPLE = 30
@@ -70,21 +69,10 @@ class DocumentProof(KillProof):
                 client.delete(_path(document)).raise_for_status()
                 document.acknowledge(None)
 
-    async def load(self, node: RunningNode, *, seconds: float, victim: str) -> None:
-        """Clients at work until the node has been killed after `seconds`."""
-        shares: list[list[Document]] = [[] for _ in range(CLIENTS)]
-        for index, document in enumerate(self.books.documents):
-            if not document.pending:
-                shares[index % CLIENTS].append(document)
-        async with httpx.AsyncClient(base_url=node.url, timeout=30, trust_env=False) as http:
-            clients = [asyncio.create_task(Client(self, http, mine).work()) for mine in shares]
-            await asyncio.sleep(seconds)
-            if victim == "worker":
-                self.kill_workers(node)
-                await asyncio.sleep(seconds)
-            node.process.kill()
-            await asyncio.gather(*clients)
-        node.process.wait()
+    def clients(self, http: httpx.AsyncClient) -> list[Coroutine[Any, Any, None]]:
+        """Clients with documents of their own."""
+        settled = [document for document in self.books.documents if not document.pending]
+        return [Client(self, http, mine).work() for mine in shares(settled)]
 
     def check(self, node: RunningNode, *, everything: bool) -> None:
         """Hold the node's rows, chunks, vectors and searches against the ledger."""

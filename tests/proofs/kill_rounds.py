@@ -13,16 +13,27 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
+import httpx
 import psutil
 
 from running_node import RunningNode, wait_ready
 
+CLIENTS = 6
 VICTIMS = {"node": 6, "worker": 3, "start": 1}
 """What is killed, and how often of ten: the node, its vector workers, or a node that starts."""
+
+T = TypeVar("T")
+
+
+def shares(things: Sequence[T]) -> list[list[T]]:
+    """The things dealt out among the clients: no two change the same one."""
+    return [list(things[number::CLIENTS]) for number in range(CLIENTS)]
 
 
 @dataclass
@@ -46,8 +57,8 @@ class KillProof(ABC):
         """Delete some, so that the last round is as quick as the first."""
 
     @abstractmethod
-    async def load(self, node: RunningNode, *, seconds: float, victim: str) -> None:
-        """Clients at work until the node has been killed after `seconds`."""
+    def clients(self, http: httpx.AsyncClient) -> Iterable[Coroutine[Any, Any, None]]:
+        """Clients at work, each until the node is gone."""
 
     @abstractmethod
     def check(self, node: RunningNode, *, everything: bool) -> None:
@@ -73,6 +84,18 @@ class KillProof(ABC):
                 if "skerry.vectors.edge_worker" in child.cmdline():
                     child.send_signal(signal.SIGKILL)
                     self.counts["workers killed"] += 1
+
+    async def load(self, node: RunningNode, *, seconds: float, victim: str) -> None:
+        """Clients at work until the node has been killed after `seconds`."""
+        async with httpx.AsyncClient(base_url=node.url, timeout=30, trust_env=False) as http:
+            clients = [asyncio.create_task(client) for client in self.clients(http)]
+            await asyncio.sleep(seconds)
+            if victim == "worker":
+                self.kill_workers(node)
+                await asyncio.sleep(seconds)
+            node.process.kill()
+            await asyncio.gather(*clients)
+        node.process.wait()
 
     def one_round(self) -> str:
         """Start, load, kill, start again, check; what was killed."""
