@@ -4,8 +4,8 @@
 
 BOOK is the folder with the sources of The Rust Programming Language, over which the questions in
 benchmarks/questions go. Writes answers.json and its card, answers.md, to src/skerry/pipelines/data.
-All is chosen on the questions of the development half; the others, and those over docs/adr, are only
-reported.
+All is chosen on the questions of the development half; the others, and those over docs/adr, are
+only reported.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ The questions in `benchmarks/questions` over The Rust Programming Language ({doc
 chosen on the development half. As a small collection lacks more of any question's words, those
 questions were also asked of random parts of the book, of {sizes} files each, which
 hold the file that answers; all of these taught together. Ridge penalties on standardised features:
-{sentence_ridge:g} and {decision_ridge:g}. Nothing was chosen on the questions over docs/adr, which are other
-documents in another style.
+{sentence_ridge:g} and {decision_ridge:g}. Nothing was chosen on the questions over docs/adr,
+which are other documents in another style.
 
 ## Measures
 Found: the gold sentence is in the chunks; read: and the model read it. Answered, right: shares of
