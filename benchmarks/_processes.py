@@ -42,6 +42,11 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
+def leave_nothing_behind() -> None:
+    """On SIGTERM end as on any error, so that services are stopped: by itself it would not."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Resident and proportional memory of a service's processes, in MB."""
@@ -158,6 +163,7 @@ def spawn(
     """A Python with `arguments`, in a process group of its own, talking to us by pipes."""
     log.parent.mkdir(parents=True, exist_ok=True)
     adopt_orphans()
+    leave_nothing_behind()
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("SKERRY_")}
     with log.open("w") as errors:
         process = subprocess.Popen(
