@@ -84,6 +84,9 @@ def error_answer(error: SkerryError, request_id: str, *, shape: Dialect = "nativ
         headers["www-authenticate"] = 'Bearer realm="skerry"'
     if isinstance(error, RangeNotSatisfiable):
         headers["content-range"] = f"bytes */{error.size}"
+    if error.status == 408:
+        # The rest of the body may still come, and would be read as the next request.
+        headers["connection"] = "close"
     if isinstance(error, ServiceUnavailable | Overloaded):
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s or 1)))
     status = _tei_kind(error)[0] if shape == "tei" else error.status
