@@ -92,7 +92,7 @@ async def peer() -> AsyncIterator[Peer]:
         Route("/v1/completions", peer.generate, methods=["POST"]),
         Route("/v1/models", peer.list_models),
     ]
-    config = uvicorn.Config(Starlette(routes=routes), port=0, log_level="error", lifespan="off")
+    config = uvicorn.Config(Starlette(routes=routes), port=0, log_config=None, lifespan="off")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110  uvicorn has only this flag
