@@ -23,6 +23,8 @@ FULL: dict[str, list[str]] = {
     "classification": [],
     "generation": [],
     "documents": [],
+    "documents_http": [],
+    "documents_text": [],
 }
 SHORT: dict[str, list[str]] = {
     "startup": ["--starts", "3"],
@@ -34,6 +36,8 @@ SHORT: dict[str, list[str]] = {
     "classification": ["--rounds", "1", "--seconds", "0.5"],
     "generation": ["--rounds", "1", "--tokens", "32", "--seconds", "3"],
     "documents": ["--short"],
+    "documents_http": ["--short"],
+    "documents_text": ["--short"],
 }
 QUIET_LOAD = 0.5
 
